@@ -1,0 +1,324 @@
+//! Sealed tokens: what a pixel, a link, an unsubscribe address, a bounce address and a reviewer's link carry.
+//!
+//! Cast: [`Payload`] (what a token says), [`Keys`] (the operator's key file, read), [`Forged`] (every reason to refuse, alike).
+//!
+//! A token is 32 bytes written as 52 characters of case-insensitive base32, so that it fits a mail address's local part and
+//! survives software that folds case:
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 1 | version (3 bits), kind (3 bits), recording mode (2 bits) |
+//! | 1 | key id |
+//! | 4 | campaign number, big endian |
+//! | 16 | pseudonym; for a shared token of an arm, fifteen zeros and the variant; for a share link, its expiry and eight random bytes |
+//! | 2 | variant (4 bits) and link number (12 bits, 0 where there is none) |
+//! | 8 | the first 64 bits of keyed BLAKE3 over the 24 bytes before |
+//!
+//! It never holds an address, a name or a destination, and is opened without asking a database: a forged token costs no query.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use subtle::ConstantTimeEq;
+
+use crate::ids::{CampaignNumber, LinkNumber, Pseudonym, RecordingMode, VariantNumber, base32};
+
+const VERSION: u8 = 1;
+const SIGNED_BYTES: usize = 24;
+const TOKEN_BYTES: usize = 32;
+/// Most links a letter may have: a token has 12 bits for them.
+pub const LINKS_MAX: u16 = 0x0fff;
+/// Characters of a token.
+pub const TOKEN_CHARACTERS: usize = 52;
+
+/// What a token is for. A token of one kind never opens as another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `/o/{token}.gif`
+    Open,
+    /// `/c/{token}`
+    Click,
+    /// `/u/{token}`
+    Unsubscribe,
+    /// `b+{token}@bounce.domain`
+    Bounce,
+    /// `/r/{token}`
+    Share,
+}
+
+impl Kind {
+    const ALL: [Self; 5] = [Self::Open, Self::Click, Self::Unsubscribe, Self::Bounce, Self::Share];
+
+    const fn code(self) -> u8 {
+        match self {
+            Self::Open => 1,
+            Self::Click => 2,
+            Self::Unsubscribe => 3,
+            Self::Bounce => 4,
+            Self::Share => 5,
+        }
+    }
+}
+
+/// Whom a hit belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bearer {
+    /// One recipient's pseudonym.
+    Recipient(Pseudonym),
+    /// Everyone of an arm whose recording mode is `aggregate`.
+    Arm(VariantNumber),
+}
+
+/// What a token says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Payload {
+    /// What the token is for.
+    pub kind: Kind,
+    /// The campaign it belongs to.
+    pub campaign: CampaignNumber,
+    /// The recipient or arm it belongs to.
+    pub bearer: Bearer,
+    /// The variant sent: with it a link's target is found without asking who the recipient is.
+    pub variant: VariantNumber,
+    /// The link, for clicks; at most [`LINKS_MAX`].
+    pub link: Option<LinkNumber>,
+    /// What may be recorded; sealed at send, a request cannot widen it.
+    pub mode: RecordingMode,
+}
+
+/// A token that this installation did not make, or not for this use. Deliberately without detail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the token is not valid")]
+pub struct Forged;
+
+/// One signing key.
+#[derive(Clone)]
+struct Key {
+    id: u8,
+    secret: [u8; 32],
+}
+
+/// The operator's keys: the first seals, all of them open, so that letters already sent keep working after a rotation.
+#[derive(Clone)]
+pub struct Keys {
+    current: Key,
+    older: Vec<Key>,
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Keys(current {}, {} older)", self.current.id, self.older.len())
+    }
+}
+
+impl Keys {
+    /// `current` seals new tokens; `older` keys only open. Each key is an id and 32 secret bytes.
+    pub fn new(current: (u8, [u8; 32]), older: Vec<(u8, [u8; 32])>) -> Self {
+        let key = |(id, secret)| Key { id, secret };
+        Self { current: key(current), older: older.into_iter().map(key).collect() }
+    }
+
+    fn by_id(&self, id: u8) -> Option<&Key> {
+        std::iter::once(&self.current).chain(&self.older).find(|key| key.id == id)
+    }
+
+    /// Seals a payload into a token.
+    pub fn seal(&self, payload: &Payload) -> String {
+        let link = payload.link.map_or(0, |link| link.0) & LINKS_MAX;
+        let variant_and_link = u16::from(payload.variant.0 & 0x0f) << 12 | link;
+        self.seal_bytes(payload.kind, payload.mode, payload.campaign, bearer_bytes(payload.bearer), variant_and_link)
+    }
+
+    /// Seals a reviewer's link, valid until `expires`; `nonce` are eight random bytes, so that two links differ.
+    pub fn seal_share(&self, campaign: CampaignNumber, expires: Timestamp, nonce: [u8; 8]) -> String {
+        let mut subject = [0; 16];
+        subject[..8].copy_from_slice(&expires.as_second().to_be_bytes());
+        subject[8..].copy_from_slice(&nonce);
+        self.seal_bytes(Kind::Share, RecordingMode::Off, campaign, subject, 0)
+    }
+
+    fn seal_bytes(&self, kind: Kind, mode: RecordingMode, campaign: CampaignNumber, subject: [u8; 16], link: u16) -> String {
+        let mut bytes = [0; TOKEN_BYTES];
+        bytes[0] = VERSION << 5 | kind.code() << 2 | mode_code(mode);
+        bytes[1] = self.current.id;
+        bytes[2..6].copy_from_slice(&campaign.0.to_be_bytes());
+        bytes[6..22].copy_from_slice(&subject);
+        bytes[22..24].copy_from_slice(&link.to_be_bytes());
+        let mac = mac(&self.current, &bytes[..SIGNED_BYTES]);
+        bytes[SIGNED_BYTES..].copy_from_slice(&mac);
+        base32().encode(&bytes)
+    }
+
+    /// Opens a token made for `kind`.
+    ///
+    /// # Errors
+    /// [`Forged`] for anything else than a token of this kind sealed by one of these keys.
+    pub fn open(&self, kind: Kind, token: &str) -> Result<Payload, Forged> {
+        let bytes = self.open_bytes(kind, token)?;
+        let mut subject = [0; 16];
+        subject.copy_from_slice(&bytes[6..22]);
+        let variant_and_link = u16::from_be_bytes([bytes[22], bytes[23]]);
+        let link = variant_and_link & LINKS_MAX;
+        Ok(Payload {
+            kind,
+            campaign: campaign_of(&bytes),
+            bearer: bearer(subject),
+            variant: VariantNumber((variant_and_link >> 12) as u8),
+            link: (link > 0).then_some(LinkNumber(link)),
+            mode: mode(bytes[0] & 0b11),
+        })
+    }
+
+    /// Opens a reviewer's link.
+    ///
+    /// # Errors
+    /// [`Forged`] when it is not ours or ended before `now`.
+    pub fn open_share(&self, token: &str, now: Timestamp) -> Result<CampaignNumber, Forged> {
+        let bytes = self.open_bytes(Kind::Share, token)?;
+        let mut expires = [0; 8];
+        expires.copy_from_slice(&bytes[6..14]);
+        if i64::from_be_bytes(expires) < now.as_second() { Err(Forged) } else { Ok(campaign_of(&bytes)) }
+    }
+
+    fn open_bytes(&self, kind: Kind, token: &str) -> Result<[u8; TOKEN_BYTES], Forged> {
+        if token.len() != TOKEN_CHARACTERS {
+            return Err(Forged);
+        }
+        let bytes: [u8; TOKEN_BYTES] = base32().decode(token.as_bytes()).map_err(|_| Forged)?.try_into().map_err(|_| Forged)?;
+        let key = self.by_id(bytes[1]).ok_or(Forged)?;
+        let genuine = mac(key, &bytes[..SIGNED_BYTES]).ct_eq(&bytes[SIGNED_BYTES..]);
+        if !bool::from(genuine) || bytes[0] >> 5 != VERSION {
+            return Err(Forged);
+        }
+        let found = Kind::ALL.into_iter().find(|kind| kind.code() == bytes[0] >> 2 & 0b111);
+        if found == Some(kind) { Ok(bytes) } else { Err(Forged) }
+    }
+}
+
+fn mac(key: &Key, signed: &[u8]) -> [u8; 8] {
+    let hash = blake3::keyed_hash(&key.secret, signed);
+    let mut short = [0; 8];
+    short.copy_from_slice(&hash.as_bytes()[..8]);
+    short
+}
+
+fn campaign_of(bytes: &[u8; TOKEN_BYTES]) -> CampaignNumber {
+    CampaignNumber(u32::from_be_bytes([bytes[2], bytes[3], bytes[4], bytes[5]]))
+}
+
+// An arm is told from a recipient by fifteen zero bytes: a random pseudonym has them once in 2^120.
+fn bearer_bytes(bearer: Bearer) -> [u8; 16] {
+    match bearer {
+        Bearer::Recipient(pseudonym) => *pseudonym.as_bytes(),
+        Bearer::Arm(variant) => {
+            let mut bytes = [0; 16];
+            bytes[15] = variant.0;
+            bytes
+        }
+    }
+}
+
+fn bearer(bytes: [u8; 16]) -> Bearer {
+    if bytes[..15].iter().all(|byte| *byte == 0) {
+        Bearer::Arm(VariantNumber(bytes[15]))
+    } else {
+        Bearer::Recipient(Pseudonym::from_bytes(bytes))
+    }
+}
+
+const fn mode_code(mode: RecordingMode) -> u8 {
+    match mode {
+        RecordingMode::Off => 0,
+        RecordingMode::Aggregate => 1,
+        RecordingMode::Pseudonymous => 2,
+        RecordingMode::Identified => 3,
+    }
+}
+
+const fn mode(code: u8) -> RecordingMode {
+    match code & 0b11 {
+        0 => RecordingMode::Off,
+        1 => RecordingMode::Aggregate,
+        2 => RecordingMode::Pseudonymous,
+        _ => RecordingMode::Identified,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys() -> Keys {
+        Keys::new((1, [7; 32]), vec![])
+    }
+
+    fn payload(kind: Kind) -> Payload {
+        Payload {
+            kind,
+            campaign: CampaignNumber(70_000),
+            bearer: Bearer::Recipient(Pseudonym::from_bytes([9; 16])),
+            variant: VariantNumber(5),
+            link: (kind == Kind::Click).then_some(LinkNumber(300)),
+            mode: RecordingMode::Pseudonymous,
+        }
+    }
+
+    #[test]
+    fn a_token_opens_to_what_was_sealed_in_either_case() {
+        for kind in [Kind::Open, Kind::Click, Kind::Unsubscribe, Kind::Bounce] {
+            let token = keys().seal(&payload(kind));
+            assert_eq!(token.len(), TOKEN_CHARACTERS);
+            assert_eq!(keys().open(kind, &token), Ok(payload(kind)));
+            assert_eq!(keys().open(kind, &token.to_uppercase()), Ok(payload(kind)));
+        }
+    }
+
+    #[test]
+    fn a_token_of_one_kind_does_not_open_as_another() {
+        let token = keys().seal(&payload(Kind::Open));
+        for kind in [Kind::Click, Kind::Unsubscribe, Kind::Bounce, Kind::Share] {
+            assert_eq!(keys().open(kind, &token), Err(Forged));
+        }
+    }
+
+    #[test]
+    fn any_changed_character_is_refused() {
+        let token = keys().seal(&payload(Kind::Click));
+        for place in 0..token.len() {
+            let mut changed: Vec<char> = token.chars().collect();
+            changed[place] = if changed[place] == 'a' { 'b' } else { 'a' };
+            let changed: String = changed.into_iter().collect();
+            // The last character holds four bits of padding in 52 characters of 256 bits: any change there is refused by the decoder.
+            assert_eq!(keys().open(Kind::Click, &changed), Err(Forged), "place {place}");
+        }
+        for broken in ["", "a", &token[1..], &format!("{token}a"), "§".repeat(26).as_str()] {
+            assert_eq!(keys().open(Kind::Click, broken), Err(Forged));
+        }
+    }
+
+    #[test]
+    fn tokens_of_an_older_key_keep_working_and_of_a_lost_key_do_not() {
+        let token = keys().seal(&payload(Kind::Open));
+        let rotated = Keys::new((2, [8; 32]), vec![(1, [7; 32])]);
+        assert_eq!(rotated.open(Kind::Open, &token), Ok(payload(Kind::Open)));
+        let lost = Keys::new((2, [8; 32]), vec![]);
+        assert_eq!(lost.open(Kind::Open, &token), Err(Forged));
+        assert_ne!(rotated.seal(&payload(Kind::Open)), token);
+    }
+
+    #[test]
+    fn the_shared_token_of_an_arm_names_no_recipient() {
+        let shared = Payload { bearer: Bearer::Arm(VariantNumber(2)), mode: RecordingMode::Aggregate, ..payload(Kind::Open) };
+        assert_eq!(keys().open(Kind::Open, &keys().seal(&shared)), Ok(shared));
+    }
+
+    #[test]
+    fn a_reviewers_link_ends_when_it_says() {
+        let expires: Timestamp = "2026-12-01T00:00:00Z".parse().unwrap();
+        let token = keys().seal_share(CampaignNumber(3), expires, [1; 8]);
+        let before: Timestamp = "2026-11-30T23:59:59Z".parse().unwrap();
+        let after: Timestamp = "2026-12-01T00:00:01Z".parse().unwrap();
+        assert_eq!(keys().open_share(&token, before), Ok(CampaignNumber(3)));
+        assert_eq!(keys().open_share(&token, after), Err(Forged));
+    }
+}
