@@ -1,0 +1,30 @@
+//! The signal room: what a tracking hit means. Request facts → closed values → a class with confidence and reasons.
+//!
+//! Map, in the order a hit passes through:
+//!
+//! | module | does | hands over |
+//! |---|---|---|
+//! | [`network`] | finds the kind of network an address belongs to, longest prefix first | [`NetworkKind`], its meaning per direction |
+//! | [`rules`] | the literals that tell user agents apart, as ordered data | [`rules::Sign`] |
+//! | [`signs`] | finds them all in one pass | [`signs::Signs`] |
+//! | [`client`] | reduces a request to closed values; address and user agent stop here | [`Client`] |
+//! | [`class`] | the words of a verdict | [`Class`], [`Confidence`], [`Reasons`] |
+//! | [`verdict`] | the immediate rules, first match wins | [`Verdict`] |
+//! | [`score`] | how well all of this does on a labelled file | [`Score`] |
+//!
+//! Hits are classified here, not people. The room never touches a clock, a disk, a socket or a database, and it returns
+//! nothing from which an address or a user agent could be recovered.
+
+pub mod class;
+pub mod client;
+pub mod network;
+pub mod rules;
+pub mod score;
+pub mod signs;
+pub mod verdict;
+
+pub use class::{Class, Confidence, InvalidWord, Reasons};
+pub use client::{AgentKind, Client, ClientFamily, DeviceClass, MethodKind, RequestFacts, reduce};
+pub use network::{NetworkError, NetworkKind, NetworkTable};
+pub use score::{Score, score};
+pub use verdict::{DeliveryAge, HitKind, RULESET, Verdict, classify, counts_standard, counts_strict};

@@ -1,0 +1,139 @@
+//! How well the rules do on a labelled file of user agents.
+//!
+//! Cast: [`score`], [`Score`] (a confusion table per direction), [`Row`].
+//!
+//! Only user agents are scored: no network, no headers, no timing. Never keeps a user agent of the file.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::class::Class;
+use super::client::{RequestFacts, reduce};
+use super::network::NetworkTable;
+use super::verdict::{DeliveryAge, HitKind, classify};
+
+/// Hits of one label by the class they got, in the order of [`Class::ALL`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Row {
+    counts: [u64; Class::ALL.len()],
+}
+
+impl Row {
+    /// How many got this class.
+    pub fn count(&self, class: Class) -> u64 {
+        Class::ALL.iter().zip(self.counts).filter(|(known, _)| **known == class).map(|(_, count)| count).sum()
+    }
+
+    /// How many there are.
+    pub fn total(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// The part that got this class, 0 to 1; 0 where there is none.
+    pub fn share(&self, class: Class) -> f64 {
+        if self.total() == 0 { 0.0 } else { self.count(class) as f64 / self.total() as f64 }
+    }
+
+    fn add(&mut self, class: Class) {
+        for (known, count) in Class::ALL.iter().zip(self.counts.iter_mut()) {
+            if *known == class {
+                *count += 1;
+            }
+        }
+    }
+}
+
+/// The outcome: labels against classes, once as opens and once as clicks.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Score {
+    /// Every user agent as a GET of the pixel.
+    pub opens: BTreeMap<String, Row>,
+    /// Every user agent as a GET of a link.
+    pub clicks: BTreeMap<String, Row>,
+    /// Lines that are neither a comment nor three columns.
+    pub skipped: u64,
+}
+
+impl Score {
+    /// The part of a label's opens that got this class, 0 to 1; 0 for a label that does not occur.
+    pub fn share(&self, label: &str, class: Class) -> f64 {
+        self.opens.get(label).map_or(0.0, |row| row.share(class))
+    }
+}
+
+/// Scores lines of `label<TAB>source<TAB>user agent`; lines that start with `#` are comments.
+pub fn score(tsv: &str) -> Score {
+    let networks = NetworkTable::empty();
+    let mut score = Score::default();
+    for line in tsv.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let mut columns = line.splitn(3, '\t');
+        let (Some(label), Some(_), Some(user_agent)) = (columns.next(), columns.next(), columns.next()) else {
+            score.skipped += 1;
+            continue;
+        };
+        let facts =
+            RequestFacts { method: "GET", peer: None, user_agent, purpose: None, referer: None, accept_language: false, fetch_user: false };
+        let client = reduce(facts, &networks);
+        let class = |kind| classify(kind, &client, DeliveryAge::Unknown).class;
+        score.opens.entry(label.to_owned()).or_default().add(class(HitKind::Open));
+        score.clicks.entry(label.to_owned()).or_default().add(class(HitKind::Click));
+    }
+    score
+}
+
+impl fmt::Display for Score {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (title, table) in [("opens", &self.opens), ("clicks", &self.clicks)] {
+            write!(formatter, "{title:<16}")?;
+            for class in Class::ALL {
+                write!(formatter, "{:>10}", class.as_str())?;
+            }
+            writeln!(formatter, "{:>10}{:>11}", "total", "scanner %")?;
+            for (label, row) in table {
+                write!(formatter, "{label:<16}")?;
+                for class in Class::ALL {
+                    write!(formatter, "{:>10}", row.count(class))?;
+                }
+                writeln!(formatter, "{:>10}{:>11.2}", row.total(), 100.0 * row.share(Class::Scanner))?;
+            }
+            writeln!(formatter)?;
+        }
+        if self.skipped > 0 {
+            writeln!(formatter, "{} lines skipped: they have not three columns", self.skipped)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = "\
+# label\tsource\tuser agent
+robot\town\texample-crawler/1.0
+robot\town\tMozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0
+mail_proxy\town\tExample ImageProxy/3
+broken line
+";
+
+    #[test]
+    fn labels_are_counted_against_classes_in_both_directions() {
+        let score = score(FILE);
+        let robots = score.opens.get("robot").copied().unwrap();
+        assert_eq!((robots.count(Class::Scanner), robots.count(Class::Human), robots.total()), (1, 1, 2));
+        assert_eq!(score.share("robot", Class::Scanner), 0.5);
+        assert_eq!(score.share("mail_proxy", Class::Proxied), 1.0);
+        assert_eq!(score.clicks.get("mail_proxy").unwrap().count(Class::Unknown), 1);
+        assert_eq!(score.share("missing", Class::Human), 0.0);
+        assert_eq!(score.skipped, 1);
+    }
+
+    #[test]
+    fn the_printed_table_names_every_class_and_label() {
+        let printed = score(FILE).to_string();
+        for word in Class::ALL.map(Class::as_str).into_iter().chain(["robot", "mail_proxy", "1 lines skipped"]) {
+            assert!(printed.contains(word), "{word}");
+        }
+    }
+}
