@@ -1,0 +1,196 @@
+//! Who gets which arm: seeded, balanced within strata, and recomputable by anyone from the seed and the pseudonyms.
+//!
+//! Cast: [`Seed`], [`Candidate`] (a pseudonym and its stratum), [`Assignment`].
+//!
+//! The algorithm, so that a reviewer can repeat it in any language (‖ joins bytes, numbers are 8 bytes big endian):
+//!
+//! 1. Within each stratum, recipients are put in the order of SHA-256(seed ‖ "order" ‖ the pseudonym's 16 bytes).
+//! 2. The first ⌊n·share + ½⌋ of a stratum of n take part in the test; the others are the rest.
+//! 3. The test takers are cut into blocks of Σ weights (weights divided by their greatest common divisor). A block's slots are the
+//!    arms, each as often as its weight says, put in the order of SHA-256(seed ‖ "block" ‖ stratum in UTF-8 ‖ 0 ‖ block number from 0
+//!    ‖ slot number from 0). The k-th recipient of a block gets the k-th slot's arm.
+//! 4. Letters are sent in the order of (rank within the stratum + ½) ÷ stratum size, so that strata and arms interleave; ties go by
+//!    the hash of step 1. The rest follow after the test in the same way.
+//!
+//! Within a stratum the arms differ by at most one recipient per unit of weight. It knows no clock, and no chance but the seed.
+
+use sha2::{Digest, Sha256};
+
+use crate::ids::{Pseudonym, VariantNumber};
+
+/// 32 bytes drawn once when the campaign is sealed, and published with the plan.
+pub type Seed = [u8; 32];
+
+/// A recipient to be assigned.
+#[derive(Debug, Clone)]
+pub struct Candidate<'a> {
+    /// Who.
+    pub pseudonym: Pseudonym,
+    /// Mailbox provider class and recording mode.
+    pub stratum: &'a str,
+}
+
+/// What a recipient gets, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Assignment {
+    /// The arm; none for the rest.
+    pub variant: Option<VariantNumber>,
+    /// Place in the sending order, from 0.
+    pub position: u64,
+}
+
+struct Ranked {
+    index: usize,
+    hash: [u8; 32],
+}
+
+/// Assigns everybody, answering in the order given.
+///
+/// `weights` are at least 1 each and at most 26 of them; `share` is above 0 and at most 1 (checked by the design).
+pub fn assign(seed: &Seed, weights: &[u32], share: f64, candidates: &[Candidate<'_>]) -> Vec<Assignment> {
+    let slots = slots(weights);
+    let mut strata: std::collections::BTreeMap<&str, Vec<Ranked>> = std::collections::BTreeMap::new();
+    for (index, candidate) in candidates.iter().enumerate() {
+        let hash = digest(&[seed, b"order", candidate.pseudonym.as_bytes()]);
+        strata.entry(candidate.stratum).or_default().push(Ranked { index, hash });
+    }
+    let mut order: Vec<(bool, f64, [u8; 32], usize, Option<VariantNumber>)> = Vec::with_capacity(candidates.len());
+    for (stratum, mut members) in strata {
+        members.sort_unstable_by(|one, other| one.hash.cmp(&other.hash));
+        let size = members.len() as f64;
+        let taking_part = (size * share + 0.5).floor() as usize;
+        let mut block = Vec::new();
+        for (rank, member) in members.iter().enumerate() {
+            let is_rest = rank >= taking_part;
+            let variant = if is_rest {
+                None
+            } else {
+                if rank % slots.len() == 0 {
+                    block = shuffled_block(seed, stratum, (rank / slots.len()) as u64, &slots);
+                }
+                block.get(rank % slots.len()).copied()
+            };
+            order.push((is_rest, (rank as f64 + 0.5) / size, member.hash, member.index, variant));
+        }
+    }
+    order.sort_unstable_by(|one, other| one.0.cmp(&other.0).then(one.1.total_cmp(&other.1)).then(one.2.cmp(&other.2)));
+    let mut assignments = vec![Assignment { variant: None, position: 0 }; candidates.len()];
+    for (position, (_, _, _, index, variant)) in order.into_iter().enumerate() {
+        if let Some(assignment) = assignments.get_mut(index) {
+            *assignment = Assignment { variant, position: position as u64 };
+        }
+    }
+    assignments
+}
+
+fn slots(weights: &[u32]) -> Vec<VariantNumber> {
+    let divisor = weights.iter().copied().fold(0, greatest_common_divisor).max(1);
+    (0u8..)
+        .zip(weights)
+        .flat_map(|(arm, weight)| std::iter::repeat_n(VariantNumber(arm), usize::try_from(weight / divisor).unwrap_or(1)))
+        .collect()
+}
+
+fn greatest_common_divisor(one: u32, other: u32) -> u32 {
+    if other == 0 { one } else { greatest_common_divisor(other, one % other) }
+}
+
+fn shuffled_block(seed: &Seed, stratum: &str, block: u64, slots: &[VariantNumber]) -> Vec<VariantNumber> {
+    let mut keyed: Vec<([u8; 32], VariantNumber)> = (0u64..)
+        .zip(slots)
+        .map(|(slot, arm)| (digest(&[seed, b"block", stratum.as_bytes(), &[0], &block.to_be_bytes(), &slot.to_be_bytes()]), *arm))
+        .collect();
+    keyed.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+    keyed.into_iter().map(|(_, arm)| arm).collect()
+}
+
+fn digest(parts: &[&[u8]]) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update(part);
+    }
+    hasher.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn people(count: u32) -> Vec<Pseudonym> {
+        (0..count)
+            .map(|number| {
+                let mut bytes = [0; 16];
+                bytes[..4].copy_from_slice(&number.to_be_bytes());
+                bytes[15] = 1;
+                Pseudonym::from_bytes(bytes)
+            })
+            .collect()
+    }
+
+    fn candidates<'a>(people: &[Pseudonym], stratum: impl Fn(usize) -> &'a str) -> Vec<Candidate<'a>> {
+        people.iter().enumerate().map(|(index, pseudonym)| Candidate { pseudonym: *pseudonym, stratum: stratum(index) }).collect()
+    }
+
+    #[test]
+    fn arms_differ_by_at_most_one_within_each_stratum() {
+        let people = people(1003);
+        let of = |index: usize| if index.is_multiple_of(7) { "google" } else { "other" };
+        let given = candidates(&people, of);
+        let assigned = assign(&[5; 32], &[1, 1, 1], 0.37, &given);
+        let mut counts: BTreeMap<(&str, Option<VariantNumber>), i64> = BTreeMap::new();
+        for (candidate, assignment) in given.iter().zip(&assigned) {
+            *counts.entry((candidate.stratum, assignment.variant)).or_default() += 1;
+        }
+        for stratum in ["google", "other"] {
+            let arms: Vec<i64> = (0..3).map(|arm| counts[&(stratum, Some(VariantNumber(arm)))]).collect();
+            assert!(arms.iter().max().unwrap() - arms.iter().min().unwrap() <= 1, "{arms:?}");
+            let tested: i64 = arms.iter().sum();
+            let all = tested + counts[&(stratum, None)];
+            assert!((tested as f64 - all as f64 * 0.37).abs() <= 0.5);
+        }
+    }
+
+    #[test]
+    fn weights_are_kept() {
+        let people = people(1000);
+        let assigned = assign(&[1; 32], &[90, 10], 1.0, &candidates(&people, |_| "all"));
+        let control = assigned.iter().filter(|assignment| assignment.variant == Some(VariantNumber::CONTROL)).count();
+        assert_eq!(control, 900);
+    }
+
+    #[test]
+    fn the_order_of_the_list_does_not_matter_and_the_seed_does() {
+        let people = people(200);
+        let forward = candidates(&people, |_| "all");
+        let mut backward = forward.clone();
+        backward.reverse();
+        let mut reversed = assign(&[2; 32], &[1, 1], 0.5, &backward);
+        reversed.reverse();
+        let once = assign(&[2; 32], &[1, 1], 0.5, &forward);
+        assert_eq!(once, reversed);
+        assert_ne!(once, assign(&[3; 32], &[1, 1], 0.5, &forward));
+    }
+
+    #[test]
+    fn sending_alternates_between_the_arms() {
+        let people = people(400);
+        let assigned = assign(&[4; 32], &[1, 1], 1.0, &candidates(&people, |_| "all"));
+        let mut by_position: Vec<_> = assigned.iter().collect();
+        by_position.sort_by_key(|assignment| assignment.position);
+        for pair in by_position.chunks(2) {
+            assert_ne!(pair[0].variant, pair[1].variant);
+        }
+        assert_eq!(by_position.last().unwrap().position, 399);
+    }
+
+    // Computed once with Python's hashlib from the description above, so that a change of the algorithm is noticed.
+    #[test]
+    fn the_published_vector_holds() {
+        let people = people(6);
+        let assigned = assign(&[0; 32], &[1, 1], 1.0, &candidates(&people, |index| if index < 4 { "a" } else { "b" }));
+        let letters: String = assigned.iter().map(|assignment| assignment.variant.map_or('-', VariantNumber::letter)).collect();
+        let positions: Vec<u64> = assigned.iter().map(|assignment| assignment.position).collect();
+        assert_eq!((letters.as_str(), positions), ("AABBBA", vec![2, 5, 0, 3, 4, 1]));
+    }
+}
