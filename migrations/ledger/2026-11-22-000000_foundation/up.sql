@@ -1,0 +1,98 @@
+-- The ledger: campaigns, and what happened, under pseudonyms. No column here may hold a name, an address of a person or of a machine.
+-- Moments are milliseconds since 1970 (UTC). Identifiers are 26 characters of base32.
+
+CREATE TABLE campaign (
+    number BIGINT NOT NULL PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    state TEXT NOT NULL CHECK (state IN ('draft', 'sealed', 'sending', 'observing', 'decided', 'closed')),
+    -- JSON: letter, element, variants and plan; frozen once sealed.
+    definition TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    -- SHA-256 over the canonical definition, in hexadecimal.
+    seal TEXT,
+    -- Decides the assignment; recorded so that it can be recomputed.
+    seed TEXT,
+    sealed_at BIGINT,
+    enrolled_at BIGINT,
+    sending_at BIGINT,
+    observing_at BIGINT,
+    decided_at BIGINT,
+    closed_at BIGINT,
+    paused BOOLEAN NOT NULL DEFAULT FALSE,
+    pause_reason TEXT,
+    -- The variant sent to the rest, and who or what chose it.
+    chosen_variant INTEGER,
+    chosen_by TEXT
+);
+
+-- Where each link leads, frozen when the campaign is sealed.
+CREATE TABLE link (
+    campaign BIGINT NOT NULL REFERENCES campaign (number),
+    variant INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    url TEXT NOT NULL,
+    PRIMARY KEY (campaign, variant, number)
+);
+
+-- One recipient under the pseudonym: the arm, and the state projected from events.
+CREATE TABLE subject (
+    pseudonym TEXT NOT NULL PRIMARY KEY,
+    campaign BIGINT NOT NULL REFERENCES campaign (number),
+    variant INTEGER NOT NULL,
+    part TEXT NOT NULL CHECK (part IN ('test', 'rest')),
+    stratum TEXT NOT NULL,
+    recording TEXT NOT NULL CHECK (recording IN ('off', 'aggregate', 'pseudonymous', 'identified')),
+    -- Bit sets, projected; what the bits mean is written in ledger/subject.rs.
+    delivery_flags INTEGER NOT NULL DEFAULT 0,
+    open_flags INTEGER NOT NULL DEFAULT 0,
+    click_flags INTEGER NOT NULL DEFAULT 0,
+    first_open_at BIGINT,
+    first_click_at BIGINT
+);
+CREATE INDEX subject_by_campaign ON subject (campaign, variant);
+
+-- Append-only. seq is given in commit order, so that a reader with a cursor misses nothing.
+CREATE TABLE event (
+    seq BIGINT NOT NULL PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    campaign BIGINT NOT NULL,
+    variant INTEGER,
+    -- Empty for hits of the shared pixel and links of an arm.
+    pseudonym TEXT,
+    kind TEXT NOT NULL,
+    at BIGINT NOT NULL,
+    link INTEGER,
+    class TEXT,
+    confidence TEXT,
+    reasons INTEGER,
+    ruleset INTEGER,
+    family TEXT,
+    device TEXT,
+    multiplicity INTEGER NOT NULL DEFAULT 1,
+    -- For deliveries: a closed word such as 'hard' or 'block'.
+    reason TEXT
+);
+CREATE INDEX event_by_pseudonym ON event (pseudonym);
+
+-- Counts per arm, projected together with the cursor.
+CREATE TABLE tally (
+    campaign BIGINT NOT NULL,
+    part TEXT NOT NULL,
+    variant INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    value BIGINT NOT NULL,
+    PRIMARY KEY (campaign, part, variant, name)
+);
+
+-- Running numbers: the last seq given, the projection's cursor, hits refused.
+CREATE TABLE counter (
+    name TEXT NOT NULL PRIMARY KEY,
+    value BIGINT NOT NULL
+);
+INSERT INTO counter (name, value) VALUES ('event seq', 0), ('projected seq', 0), ('refused hits', 0), ('unrecorded hits', 0), ('stored hits', 0), ('deleted hits', 0);
+
+-- Pseudonyms whose measurement was withdrawn after the letter was sent: their hits are answered, never recorded.
+CREATE TABLE withdrawal (
+    pseudonym TEXT NOT NULL PRIMARY KEY,
+    at BIGINT NOT NULL
+);

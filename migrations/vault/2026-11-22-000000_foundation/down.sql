@@ -1,0 +1,11 @@
+DROP TABLE api_key;
+DROP TABLE session;
+DROP TABLE account;
+DROP TABLE outcome;
+DROP TABLE mailing;
+DROP TABLE suppression;
+DROP TABLE consent;
+DROP TABLE list_field;
+DROP TABLE membership;
+DROP TABLE subscriber;
+DROP TABLE list;

@@ -1,0 +1,124 @@
+-- The vault: who people are, what they agreed to, and which letters are on their way to them.
+-- Moments are milliseconds since 1970 (UTC). Identifiers are 26 characters of base32.
+
+CREATE TABLE list (
+    id TEXT NOT NULL PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    created_at BIGINT NOT NULL
+);
+
+CREATE TABLE subscriber (
+    id TEXT NOT NULL PRIMARY KEY,
+    -- Local part as given, domain in lower-case A-labels.
+    address TEXT NOT NULL UNIQUE,
+    -- A large mailbox provider's name, or 'other': never a small domain.
+    provider TEXT NOT NULL,
+    needs_smtputf8 BOOLEAN NOT NULL,
+    -- A JSON object of texts: the merge fields.
+    attributes TEXT NOT NULL,
+    recording TEXT NOT NULL CHECK (recording IN ('off', 'aggregate', 'pseudonymous', 'identified')),
+    consent_source TEXT NOT NULL,
+    consent_at BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL
+);
+
+CREATE TABLE membership (
+    list_id TEXT NOT NULL REFERENCES list (id) ON DELETE CASCADE,
+    subscriber_id TEXT NOT NULL REFERENCES subscriber (id) ON DELETE CASCADE,
+    joined_at BIGINT NOT NULL,
+    PRIMARY KEY (list_id, subscriber_id)
+);
+CREATE INDEX membership_by_subscriber ON membership (subscriber_id);
+
+-- Which attributes people of a list have, so that an unknown merge field is found without reading everyone.
+CREATE TABLE list_field (
+    list_id TEXT NOT NULL REFERENCES list (id) ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    PRIMARY KEY (list_id, name)
+);
+
+-- What a person agreed to before, moved here (recorded_at) when something newer took its place; subscriber holds what counts.
+CREATE TABLE consent (
+    id TEXT NOT NULL PRIMARY KEY,
+    subscriber_id TEXT NOT NULL REFERENCES subscriber (id) ON DELETE CASCADE,
+    recording TEXT NOT NULL CHECK (recording IN ('off', 'aggregate', 'pseudonymous', 'identified')),
+    source TEXT NOT NULL,
+    agreed_at BIGINT NOT NULL,
+    recorded_at BIGINT NOT NULL
+);
+CREATE INDEX consent_by_subscriber ON consent (subscriber_id);
+
+CREATE TABLE suppression (
+    subscriber_id TEXT NOT NULL REFERENCES subscriber (id) ON DELETE CASCADE,
+    reason TEXT NOT NULL CHECK (reason IN ('unsubscribed', 'hard bounce', 'complaint', 'by hand')),
+    at BIGINT NOT NULL,
+    PRIMARY KEY (subscriber_id, reason)
+);
+
+-- One letter to one person: the only link between a pseudonym and a person.
+CREATE TABLE mailing (
+    id TEXT NOT NULL PRIMARY KEY,
+    campaign BIGINT NOT NULL,
+    subscriber_id TEXT NOT NULL REFERENCES subscriber (id) ON DELETE CASCADE,
+    pseudonym TEXT NOT NULL UNIQUE,
+    -- 'test', or 'rest' for those who get what the test chose.
+    part TEXT NOT NULL CHECK (part IN ('test', 'rest')),
+    -- Empty for the rest until the test is decided.
+    variant INTEGER,
+    stratum TEXT NOT NULL,
+    recording TEXT NOT NULL CHECK (recording IN ('off', 'aggregate', 'pseudonymous', 'identified')),
+    state TEXT NOT NULL CHECK (state IN ('planned', 'queued', 'leased', 'committing', 'accepted', 'refused', 'failed', 'skipped', 'unknown')),
+    -- Sending order within the campaign; arms interleave.
+    position BIGINT NOT NULL,
+    due_at BIGINT NOT NULL,
+    lease_owner TEXT,
+    lease_until BIGINT,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    first_attempt_at BIGINT,
+    -- Why it was refused, skipped or failed: closed words and codes, never an address.
+    reason TEXT,
+    finished_at BIGINT,
+    UNIQUE (campaign, subscriber_id)
+);
+CREATE INDEX mailing_due ON mailing (campaign, due_at, position) WHERE state = 'queued';
+CREATE INDEX mailing_leased ON mailing (lease_until) WHERE state IN ('leased', 'committing');
+CREATE INDEX mailing_by_subscriber ON mailing (subscriber_id);
+
+-- What became of a mailing, waiting to be copied to the ledger under the pseudonym, at most once by its id.
+CREATE TABLE outcome (
+    id TEXT NOT NULL PRIMARY KEY,
+    mailing_id TEXT NOT NULL REFERENCES mailing (id) ON DELETE CASCADE,
+    campaign BIGINT NOT NULL,
+    pseudonym TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('sent', 'refused', 'failed', 'skipped', 'uncertain', 'bounced', 'complained', 'unsubscribed')),
+    reason TEXT NOT NULL,
+    at BIGINT NOT NULL,
+    relayed BOOLEAN NOT NULL DEFAULT FALSE
+);
+CREATE INDEX outcome_waiting ON outcome (at) WHERE NOT relayed;
+CREATE INDEX outcome_by_mailing ON outcome (mailing_id);
+
+CREATE TABLE account (
+    id TEXT NOT NULL PRIMARY KEY,
+    login TEXT NOT NULL UNIQUE,
+    password_hash TEXT NOT NULL,
+    role TEXT NOT NULL CHECK (role IN ('administrator', 'marketer')),
+    created_at BIGINT NOT NULL
+);
+
+CREATE TABLE session (
+    -- BLAKE3 of the cookie: a copy of this table opens no session.
+    key_hash TEXT NOT NULL PRIMARY KEY,
+    account_id TEXT NOT NULL REFERENCES account (id) ON DELETE CASCADE,
+    csrf TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL
+);
+
+CREATE TABLE api_key (
+    key_hash TEXT NOT NULL PRIMARY KEY,
+    account_id TEXT NOT NULL REFERENCES account (id) ON DELETE CASCADE,
+    label TEXT NOT NULL,
+    created_at BIGINT NOT NULL
+);

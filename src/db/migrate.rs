@@ -1,0 +1,42 @@
+//! Tables brought up to date at start, and a database newer than the binary refused.
+//!
+//! It never changes data on its own account: what happens to the tables is written in `migrations/`.
+
+use diesel::connection::SimpleConnection;
+use diesel::migration::{MigrationSource, MigrationVersion};
+use diesel_migrations::MigrationHarness;
+
+use super::{AnyConnection, DbError, DbResult, Room};
+
+// Any number nobody else uses: two nodes that start together must not migrate together.
+const POSTGRES_LOCK: &str = "SELECT pg_advisory_lock(7310583)";
+const POSTGRES_UNLOCK: &str = "SELECT pg_advisory_unlock(7310583)";
+
+/// Applies what is missing.
+pub(super) fn bring_up_to_date<R: Room>(connection: &mut AnyConnection) -> DbResult<()> {
+    match connection {
+        AnyConnection::Sqlite(sqlite) => apply::<R, diesel::sqlite::Sqlite>(sqlite),
+        AnyConnection::Postgres(postgres) => {
+            postgres.batch_execute(POSTGRES_LOCK)?;
+            let applied = apply::<R, diesel::pg::Pg>(postgres);
+            postgres.batch_execute(POSTGRES_UNLOCK)?;
+            applied
+        }
+    }
+}
+
+fn apply<R: Room, B: diesel::backend::Backend>(connection: &mut impl MigrationHarness<B>) -> DbResult<()> {
+    let failed = |source| DbError::Migration { room: R::NAME, source };
+    let applied = connection.applied_migrations().map_err(failed)?;
+    let known: Vec<MigrationVersion<'static>> = MigrationSource::<B>::migrations(&R::MIGRATIONS)
+        .map_err(failed)?
+        .iter()
+        .map(|migration| migration.name().version().as_owned())
+        .collect();
+    if let Some(newer) = applied.iter().find(|version| !known.contains(version)) {
+        let known = known.iter().max().map(ToString::to_string).unwrap_or_default();
+        return Err(DbError::Newer { room: R::NAME, found: newer.to_string(), known });
+    }
+    connection.run_pending_migrations(R::MIGRATIONS).map_err(failed)?;
+    Ok(())
+}

@@ -1,0 +1,370 @@
+//! Two databases, two types: a [`VaultDb`] is never taken for a [`LedgerDb`], on SQLite and on PostgreSQL alike.
+//!
+//! Cast: [`Location`] (where a database is), [`Db`] (a pool with one writer on SQLite), [`Conn`] (one connection, typed by its
+//! room), [`DbError`], [`blocking`] (runs database work off the async threads).
+//!
+//! It knows no tables and no domain words. Nothing here waits for the network while a transaction is open, and no caller should.
+
+mod engine;
+mod migrate;
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use diesel::connection::{AnsiTransactionManager, TransactionManager};
+use diesel::r2d2::{CustomizeConnection, ManageConnection, Pool, R2D2Connection};
+use diesel::{Connection as _, PgConnection, SqliteConnection};
+
+pub use diesel_migrations::EmbeddedMigrations;
+pub use engine::AnyConnection;
+
+/// The room of people.
+#[derive(Debug, Clone, Copy)]
+pub enum Vault {}
+/// The room of events.
+#[derive(Debug, Clone, Copy)]
+pub enum Ledger {}
+
+/// The database of people: the only one that holds names and addresses.
+pub type VaultDb = Db<Vault>;
+/// The database of events: pseudonyms only.
+pub type LedgerDb = Db<Ledger>;
+/// A connection to the vault.
+pub type VaultConn = Conn<Vault>;
+/// A connection to the ledger.
+pub type LedgerConn = Conn<Ledger>;
+
+/// What a database call may answer besides its result.
+#[derive(Debug, thiserror::Error)]
+pub enum DbError {
+    /// The location does not name a database.
+    #[error("{0:?} is not a database location; write sqlite:PATH or postgres://USER@HOST/NAME")]
+    Location(String),
+    /// No connection could be had.
+    #[error("the {room} database at {location} cannot be reached; is it running, and may this user open it?")]
+    Unavailable {
+        /// Which database.
+        room: &'static str,
+        /// Where it should be, without credentials.
+        location: String,
+        /// What the engine said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The database was written by a newer Letterlab.
+    #[error(
+        "the {room} database has version {found}, this Letterlab knows versions up to {known}; start the newer Letterlab, or restore a backup made before the upgrade"
+    )]
+    Newer {
+        /// Which database.
+        room: &'static str,
+        /// The unknown version.
+        found: String,
+        /// The newest version known here.
+        known: String,
+    },
+    /// Bringing the tables up to date failed.
+    #[error("the {room} database could not be brought up to date")]
+    Migration {
+        /// Which database.
+        room: &'static str,
+        /// What went wrong.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A query failed.
+    #[error("a database query failed")]
+    Query(#[from] diesel::result::Error),
+    /// A stored value is not one this version writes.
+    #[error("the database holds {value:?} where {expected} is expected; it may have been changed by hand")]
+    Unreadable {
+        /// What should be there.
+        expected: &'static str,
+        /// What is there, shortened.
+        value: String,
+    },
+}
+
+impl DbError {
+    /// Whether a row with this unique key exists already.
+    pub fn is_duplicate(&self) -> bool {
+        use diesel::result::{DatabaseErrorKind, Error};
+        matches!(self, Self::Query(Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _)))
+    }
+
+    /// A stored text that does not read back as what it should be.
+    pub fn unreadable(expected: &'static str, value: impl fmt::Display) -> Self {
+        Self::Unreadable { expected, value: value.to_string().chars().take(60).collect() }
+    }
+}
+
+/// The answer of a store function.
+pub type DbResult<T> = Result<T, DbError>;
+
+/// Where a database is.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Location {
+    /// A file.
+    Sqlite(PathBuf),
+    /// A connection string of libpq; may hold a password, so it prints redacted.
+    Postgres(String),
+}
+
+impl FromStr for Location {
+    type Err = DbError;
+
+    fn from_str(text: &str) -> Result<Self, DbError> {
+        if let Some(path) = text.strip_prefix("sqlite:") {
+            if !path.is_empty() {
+                return Ok(Self::Sqlite(PathBuf::from(path)));
+            }
+        } else if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+            return Ok(Self::Postgres(text.to_owned()));
+        }
+        Err(DbError::Location(redact(text)))
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(formatter, "sqlite:{}", path.display()),
+            Self::Postgres(url) => formatter.write_str(&redact(url)),
+        }
+    }
+}
+
+impl fmt::Debug for Location {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
+    }
+}
+
+/// Hides a password between `//user:` and `@`, and in a query's `password=`.
+fn redact(url: &str) -> String {
+    let without_query = match url.split_once('?') {
+        Some((front, query)) if query.contains("password") => format!("{front}?…"),
+        _ => url.to_owned(),
+    };
+    let Some((scheme, rest)) = without_query.split_once("//") else { return without_query };
+    let Some((user, host)) = rest.rsplit_once('@') else { return without_query };
+    let name = user.split(':').next().unwrap_or_default();
+    if user.contains(':') { format!("{scheme}//{name}:…@{host}") } else { without_query }
+}
+
+/// A room's name and tables, implemented for [`Vault`] and [`Ledger`] only.
+pub trait Room: Send + Sync + 'static {
+    /// The word used in messages.
+    const NAME: &'static str;
+    /// The embedded migrations.
+    const MIGRATIONS: EmbeddedMigrations;
+}
+
+impl Room for Vault {
+    const NAME: &'static str = "vault";
+    const MIGRATIONS: EmbeddedMigrations = diesel_migrations::embed_migrations!("migrations/vault");
+}
+
+impl Room for Ledger {
+    const NAME: &'static str = "ledger";
+    const MIGRATIONS: EmbeddedMigrations = diesel_migrations::embed_migrations!("migrations/ledger");
+}
+
+/// One connection, typed by its room.
+pub struct Conn<R> {
+    connection: AnyConnection,
+    room: PhantomData<fn() -> R>,
+}
+
+impl<R> Conn<R> {
+    /// The connection, for the store of this room.
+    pub fn sql(&mut self) -> &mut AnyConnection {
+        &mut self.connection
+    }
+}
+
+/// A room's database: a pool of readers, and on SQLite exactly one writer, so that writers queue in turn instead of failing busy.
+pub struct Db<R: Room> {
+    readers: Pool<Manager<R>>,
+    writer: Pool<Manager<R>>,
+    location: Location,
+}
+
+impl<R: Room> Clone for Db<R> {
+    fn clone(&self) -> Self {
+        Self { readers: self.readers.clone(), writer: self.writer.clone(), location: self.location.clone() }
+    }
+}
+
+const SQLITE_READERS: u32 = 4;
+const POSTGRES_CONNECTIONS: u32 = 8;
+/// How long a caller waits for a free connection, and a SQLite statement for a lock held by another process.
+const WAIT: Duration = Duration::from_secs(30);
+
+impl<R: Room> Db<R> {
+    /// Opens a database, creating a SQLite file and its folder when missing, and brings its tables up to date.
+    ///
+    /// # Errors
+    /// [`DbError::Unavailable`], [`DbError::Newer`], [`DbError::Migration`].
+    pub fn open(location: &Location) -> DbResult<Self> {
+        if let Location::Sqlite(path) = location
+            && let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty())
+        {
+            std::fs::create_dir_all(folder).map_err(|error| unavailable::<R>(location, error))?;
+        }
+        // Tables first, over a connection of its own: a pool would retry a refusal until its time-out.
+        let mut first = connect(location).map_err(|error| unavailable::<R>(location, error))?;
+        migrate::bring_up_to_date::<R>(&mut first)?;
+        drop(first);
+        let pool = |size| {
+            Pool::builder()
+                .max_size(size)
+                .min_idle(Some(0))
+                .connection_timeout(WAIT)
+                .test_on_check_out(false)
+                .connection_customizer(Box::new(Nothing))
+                .build(Manager { location: location.clone(), room: PhantomData })
+                .map_err(|error| unavailable::<R>(location, error))
+        };
+        match location {
+            Location::Sqlite(_) => Ok(Self { readers: pool(SQLITE_READERS)?, writer: pool(1)?, location: location.clone() }),
+            Location::Postgres(_) => {
+                let shared = pool(POSTGRES_CONNECTIONS)?;
+                Ok(Self { readers: shared.clone(), writer: shared, location: location.clone() })
+            }
+        }
+    }
+
+    /// Where this database is.
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// Runs queries that change nothing.
+    ///
+    /// # Errors
+    /// [`DbError::Unavailable`] when no connection can be had, and whatever `work` answers.
+    pub fn read<T, E: From<DbError>>(&self, work: impl FnOnce(&mut Conn<R>) -> Result<T, E>) -> Result<T, E> {
+        let mut connection = self.readers.get().map_err(|error| unavailable::<R>(&self.location, error))?;
+        work(&mut connection)
+    }
+
+    /// Runs queries in one transaction: all of it happens, or nothing.
+    ///
+    /// # Errors
+    /// [`DbError::Unavailable`] when no connection can be had, a failed commit, and whatever `work` answers.
+    pub fn write<T, E: From<DbError>>(&self, work: impl FnOnce(&mut Conn<R>) -> Result<T, E>) -> Result<T, E> {
+        let mut connection = self.writer.get().map_err(|error| unavailable::<R>(&self.location, error))?;
+        begin(&mut connection.connection).map_err(DbError::from)?;
+        let answer = work(&mut connection);
+        let sql = &mut connection.connection;
+        match answer {
+            Ok(value) => {
+                <AnyConnection as diesel::Connection>::TransactionManager::commit_transaction(sql).map_err(DbError::from)?;
+                Ok(value)
+            }
+            Err(error) => {
+                // A failed rollback leaves the connection broken; the pool then drops it. The first error tells more.
+                let _ = <AnyConnection as diesel::Connection>::TransactionManager::rollback_transaction(sql);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// On SQLite the write lock is taken at once: a deferred transaction that reads first may fail busy without waiting.
+fn begin(connection: &mut AnyConnection) -> Result<(), diesel::result::Error> {
+    match connection {
+        AnyConnection::Sqlite(sqlite) => AnsiTransactionManager::begin_transaction_sql(sqlite, "BEGIN IMMEDIATE"),
+        AnyConnection::Postgres(postgres) => AnsiTransactionManager::begin_transaction(postgres),
+    }
+}
+
+fn unavailable<R: Room>(location: &Location, error: impl std::error::Error + Send + Sync + 'static) -> DbError {
+    DbError::Unavailable { room: R::NAME, location: location.to_string(), source: Box::new(error) }
+}
+
+fn connect(location: &Location) -> Result<AnyConnection, diesel::r2d2::Error> {
+    use diesel::connection::SimpleConnection;
+    use diesel::r2d2::Error;
+    match location {
+        Location::Postgres(url) => PgConnection::establish(url).map(AnyConnection::Postgres).map_err(Error::ConnectionError),
+        Location::Sqlite(path) => {
+            let mut sqlite = SqliteConnection::establish(&path.to_string_lossy()).map_err(Error::ConnectionError)?;
+            // One statement each, the busy time-out first: switching to WAL needs a lock that another process may hold.
+            for pragma in [
+                "PRAGMA busy_timeout = 30000",
+                "PRAGMA journal_mode = WAL",
+                "PRAGMA synchronous = FULL",
+                "PRAGMA foreign_keys = ON",
+                "PRAGMA temp_store = MEMORY",
+                "PRAGMA cache_size = -16000",
+            ] {
+                sqlite.batch_execute(pragma).map_err(Error::QueryError)?;
+            }
+            Ok(AnyConnection::Sqlite(sqlite))
+        }
+    }
+}
+
+/// Opens connections for the pool. Our own, because the derived connection would try each engine in turn on any text.
+struct Manager<R> {
+    location: Location,
+    room: PhantomData<fn() -> R>,
+}
+
+impl<R: Room> ManageConnection for Manager<R> {
+    type Connection = Conn<R>;
+    type Error = diesel::r2d2::Error;
+
+    fn connect(&self) -> Result<Conn<R>, Self::Error> {
+        connect(&self.location).map(|connection| Conn { connection, room: PhantomData })
+    }
+
+    fn is_valid(&self, connection: &mut Conn<R>) -> Result<(), Self::Error> {
+        connection.connection.ping().map_err(diesel::r2d2::Error::QueryError)
+    }
+
+    fn has_broken(&self, connection: &mut Conn<R>) -> bool {
+        // A transaction left open (a panic in `work`) or a lost server: never hand this connection out again.
+        std::thread::panicking() || connection.connection.is_broken()
+    }
+}
+
+#[derive(Debug)]
+struct Nothing;
+impl<C: Send + 'static, E: 'static> CustomizeConnection<C, E> for Nothing {}
+
+/// Runs database work on a thread made for blocking, and hands its answer back.
+///
+/// # Errors
+/// [`DbError::Query`] when the work panicked; the panic itself is logged by its thread.
+pub async fn blocking<T: Send + 'static, E: From<DbError> + Send + 'static>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, E> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(answer) => answer,
+        Err(_) => Err(DbError::Query(diesel::result::Error::RollbackTransaction).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locations_are_read_and_print_without_a_password() {
+        assert_eq!("sqlite:a/b.db".parse::<Location>().unwrap(), Location::Sqlite("a/b.db".into()));
+        let postgres: Location = "postgres://anna:secret@db.example/vault".parse().unwrap();
+        assert_eq!(postgres.to_string(), "postgres://anna:…@db.example/vault");
+        let by_query: Location = "postgres:///vault?host=/tmp&password=secret".parse().unwrap();
+        assert!(!format!("{by_query:?}").contains("secret"));
+        for wrong in ["", "sqlite:", "vault.db", "mysql://a:secret@b/c"] {
+            let message = wrong.parse::<Location>().unwrap_err().to_string();
+            assert!(!message.contains("secret") && message.contains("sqlite:PATH"), "{message}");
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Lists, people, consent and suppression: reading, and the single changes people and bounces cause.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use diesel::prelude::*;
+use jiff::Timestamp;
+
+use super::{moment, read};
+use crate::db::{AnyConnection, DbError, DbResult, VaultConn};
+use crate::ids::{RecordingMode, SubscriberId};
+use crate::vault::address::EmailAddress;
+use crate::vault::people::{Consent, List, Person, RosterEntry, Suppression};
+use crate::vault::schema::{consent, list, list_field, membership, subscriber, suppression};
+
+/// Every list with its counts, by name.
+pub fn lists(conn: &mut VaultConn) -> DbResult<Vec<List>> {
+    let sql = conn.sql();
+    let names: Vec<(String, String)> = list::table.order(list::name).select((list::id, list::name)).load(sql)?;
+    let people: HashMap<String, i64> = membership::table
+        .group_by(membership::list_id)
+        .select((membership::list_id, diesel::dsl::count_star()))
+        .load::<(String, i64)>(sql)?
+        .into_iter()
+        .collect();
+    let mut suppressed = HashMap::new();
+    for (id, _) in &names {
+        let count: i64 = membership::table
+            .filter(membership::list_id.eq(id))
+            .filter(membership::subscriber_id.eq_any(suppression::table.select(suppression::subscriber_id)))
+            .count()
+            .get_result(sql)?;
+        suppressed.insert(id.clone(), count);
+    }
+    let count = |counts: &HashMap<String, i64>, id: &str| counts.get(id).copied().unwrap_or_default().unsigned_abs();
+    Ok(names.into_iter().map(|(id, name)| List { people: count(&people, &id), suppressed: count(&suppressed, &id), name }).collect())
+}
+
+/// The names of all lists.
+pub fn list_names(conn: &mut VaultConn) -> DbResult<Vec<String>> {
+    Ok(list::table.order(list::name).select(list::name).load(conn.sql())?)
+}
+
+/// The merge fields that people of a list have; `None` when there is no such list.
+pub fn fields(conn: &mut VaultConn, name: &str) -> DbResult<Option<BTreeSet<String>>> {
+    let Some(id) = list::table.filter(list::name.eq(name)).select(list::id).first::<String>(conn.sql()).optional()? else {
+        return Ok(None);
+    };
+    let names = list_field::table.filter(list_field::list_id.eq(id)).select(list_field::name).load::<String>(conn.sql())?;
+    Ok(Some(names.into_iter().collect()))
+}
+
+/// How many people of a list may be mailed.
+pub fn eligible_count(conn: &mut VaultConn, name: &str) -> DbResult<u64> {
+    let count: i64 = membership::table
+        .inner_join(list::table.on(list::id.eq(membership::list_id)))
+        .filter(list::name.eq(name))
+        .filter(diesel::dsl::not(membership::subscriber_id.eq_any(suppression::table.select(suppression::subscriber_id))))
+        .count()
+        .get_result(conn.sql())?;
+    Ok(count.unsigned_abs())
+}
+
+/// Up to `limit` people of a list who may be mailed, in order of their ids, after `after`.
+pub fn eligible(conn: &mut VaultConn, name: &str, after: Option<SubscriberId>, limit: i64) -> DbResult<Vec<RosterEntry>> {
+    let rows: Vec<(String, String, String)> = membership::table
+        .inner_join(list::table.on(list::id.eq(membership::list_id)))
+        .inner_join(subscriber::table.on(subscriber::id.eq(membership::subscriber_id)))
+        .filter(list::name.eq(name))
+        .filter(membership::subscriber_id.gt(after.map(|id| id.to_string()).unwrap_or_default()))
+        .filter(diesel::dsl::not(membership::subscriber_id.eq_any(suppression::table.select(suppression::subscriber_id))))
+        .order(membership::subscriber_id)
+        .limit(limit)
+        .select((subscriber::id, subscriber::provider, subscriber::recording))
+        .load(conn.sql())?;
+    rows.into_iter()
+        .map(|(id, provider, recording)| {
+            Ok(RosterEntry { id: read("a subscriber id", &id)?, provider, recording: read("a recording mode", &recording)? })
+        })
+        .collect()
+}
+
+type PersonRow = (String, String, String, String);
+
+/// People by their ids, with what a letter needs and whether they may be mailed. Unknown ids are missing from the answer.
+pub fn people_by_id(conn: &mut VaultConn, ids: &[SubscriberId]) -> DbResult<HashMap<SubscriberId, Person>> {
+    let texts: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    let rows: Vec<PersonRow> = subscriber::table
+        .filter(subscriber::id.eq_any(&texts))
+        .select((subscriber::id, subscriber::address, subscriber::attributes, subscriber::recording))
+        .load(conn.sql())?;
+    let suppressed: HashMap<String, String> = suppression::table
+        .filter(suppression::subscriber_id.eq_any(&texts))
+        .select((suppression::subscriber_id, suppression::reason))
+        .load::<(String, String)>(conn.sql())?
+        .into_iter()
+        .collect();
+    rows.into_iter()
+        .map(|row| {
+            let reason = suppressed.get(&row.0).map(|word| suppression_word(word)).transpose()?;
+            let person = person(row, reason)?;
+            Ok((person.id, person))
+        })
+        .collect()
+}
+
+/// One page of a list, in order of addresses, for those who may see people.
+pub fn people_of_list(conn: &mut VaultConn, name: &str, after: &str, limit: i64) -> DbResult<Vec<Person>> {
+    let rows: Vec<PersonRow> = membership::table
+        .inner_join(list::table.on(list::id.eq(membership::list_id)))
+        .inner_join(subscriber::table.on(subscriber::id.eq(membership::subscriber_id)))
+        .filter(list::name.eq(name))
+        .filter(subscriber::address.gt(after))
+        .order(subscriber::address)
+        .limit(limit)
+        .select((subscriber::id, subscriber::address, subscriber::attributes, subscriber::recording))
+        .load(conn.sql())?;
+    let ids: Vec<String> = rows.iter().map(|row| row.0.clone()).collect();
+    let suppressed: HashMap<String, String> = suppression::table
+        .filter(suppression::subscriber_id.eq_any(&ids))
+        .select((suppression::subscriber_id, suppression::reason))
+        .load::<(String, String)>(conn.sql())?
+        .into_iter()
+        .collect();
+    rows.into_iter()
+        .map(|row| {
+            let reason = suppressed.get(&row.0).map(|word| suppression_word(word)).transpose()?;
+            person(row, reason)
+        })
+        .collect()
+}
+
+/// The person with this address.
+pub fn person_by_address(conn: &mut VaultConn, address: &EmailAddress) -> DbResult<Option<Person>> {
+    let id: Option<String> =
+        subscriber::table.filter(subscriber::address.eq(address.reveal())).select(subscriber::id).first(conn.sql()).optional()?;
+    match id {
+        None => Ok(None),
+        Some(id) => {
+            let id = read("a subscriber id", &id)?;
+            Ok(people_by_id(conn, &[id])?.remove(&id))
+        }
+    }
+}
+
+pub(super) fn suppression_word(word: &str) -> DbResult<Suppression> {
+    Suppression::ALL.into_iter().find(|reason| reason.as_str() == word).ok_or_else(|| DbError::unreadable("a suppression", word))
+}
+
+fn person((id, address, attributes, recording): PersonRow, suppressed: Option<Suppression>) -> DbResult<Person> {
+    let attributes: BTreeMap<String, String> =
+        serde_json::from_str(&attributes).map_err(|_| DbError::unreadable("a JSON object of texts", "other text"))?;
+    Ok(Person {
+        id: read("a subscriber id", &id)?,
+        // Parsed when it came in; a stored address that no longer parses was changed by hand.
+        address: EmailAddress::parse(&address).map_err(|_| DbError::unreadable("an e-mail address", "other text"))?,
+        attributes,
+        recording: read("a recording mode", &recording)?,
+        suppressed,
+    })
+}
+
+/// No more letters to this person, for this reason. Saying it twice changes nothing. Answers whether it was new.
+pub fn suppress(conn: &mut VaultConn, id: SubscriberId, reason: Suppression, now: Timestamp) -> DbResult<bool> {
+    let row =
+        (suppression::subscriber_id.eq(id.to_string()), suppression::reason.eq(reason.as_str()), suppression::at.eq(now.as_millisecond()));
+    let insert = diesel::insert_into(suppression::table).values(row);
+    let changed = match conn.sql() {
+        AnyConnection::Sqlite(sqlite) => insert.on_conflict_do_nothing().execute(sqlite)?,
+        AnyConnection::Postgres(postgres) => insert.on_conflict_do_nothing().execute(postgres)?,
+    };
+    Ok(changed > 0)
+}
+
+/// Takes a suppression back: the person subscribed again, or the operator knows better.
+pub fn unsuppress(conn: &mut VaultConn, id: SubscriberId, reason: Suppression) -> DbResult<bool> {
+    let row = suppression::table.find((id.to_string(), reason.as_str()));
+    Ok(diesel::delete(row).execute(conn.sql())? > 0)
+}
+
+/// Makes what a person agreed to what counts; what counted before is kept in the history under `record_id`.
+pub fn record_consent(conn: &mut VaultConn, id: SubscriberId, given: &Consent, record_id: &str, now: Timestamp) -> DbResult<()> {
+    let Some(before) = current_consent(conn, id)? else { return Ok(()) };
+    diesel::insert_into(consent::table)
+        .values((
+            consent::id.eq(record_id),
+            consent::subscriber_id.eq(id.to_string()),
+            consent::recording.eq(before.mode.as_str()),
+            consent::source.eq(&before.source),
+            consent::agreed_at.eq(before.at.as_millisecond()),
+            consent::recorded_at.eq(now.as_millisecond()),
+        ))
+        .execute(conn.sql())?;
+    diesel::update(subscriber::table.find(id.to_string()))
+        .set((
+            subscriber::recording.eq(given.mode.as_str()),
+            subscriber::consent_source.eq(&given.source),
+            subscriber::consent_at.eq(given.at.as_millisecond()),
+            subscriber::updated_at.eq(now.as_millisecond()),
+        ))
+        .execute(conn.sql())?;
+    Ok(())
+}
+
+fn current_consent(conn: &mut VaultConn, id: SubscriberId) -> DbResult<Option<Consent>> {
+    let row: Option<(String, String, i64)> = subscriber::table
+        .find(id.to_string())
+        .select((subscriber::recording, subscriber::consent_source, subscriber::consent_at))
+        .first(conn.sql())
+        .optional()?;
+    row.map(consent_value).transpose()
+}
+
+fn consent_value((mode, source, at): (String, String, i64)) -> DbResult<Consent> {
+    Ok(Consent { mode: read::<RecordingMode>("a recording mode", &mode)?, source, at: moment(at)? })
+}
+
+/// Everything a person agreed to, oldest first; the last is what counts.
+pub fn consents(conn: &mut VaultConn, id: SubscriberId) -> DbResult<Vec<Consent>> {
+    let rows: Vec<(String, String, i64)> = consent::table
+        .filter(consent::subscriber_id.eq(id.to_string()))
+        .order((consent::recorded_at, consent::id))
+        .select((consent::recording, consent::source, consent::agreed_at))
+        .load(conn.sql())?;
+    let mut consents = rows.into_iter().map(consent_value).collect::<DbResult<Vec<_>>>()?;
+    consents.extend(current_consent(conn, id)?);
+    Ok(consents)
+}
+
+/// Removes a list and its memberships; the people stay. Answers whether there was one.
+pub fn delete_list(conn: &mut VaultConn, name: &str) -> DbResult<bool> {
+    Ok(diesel::delete(list::table.filter(list::name.eq(name))).execute(conn.sql())? > 0)
+}
