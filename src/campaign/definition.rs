@@ -1,0 +1,219 @@
+//! A campaign as checked, compiled and sealed.
+//!
+//! Cast: [`Definition`], [`Variant`], [`SenderAddress`], [`Arm`] (one variant's compiled letter), [`seal_hash`].
+//!
+//! Variants differ in exactly one element by construction: each is the same letter with that one element replaced.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::campaign::file::Problem;
+use crate::content::{CompiledLetter, Element, Newsletter, with_override};
+use crate::experiment::assign::Seed;
+use crate::experiment::design::{Design, InvalidDesign};
+use crate::ids::{RecordingMode, VariantNumber};
+use crate::token::LINKS_MAX;
+
+/// Everything a campaign says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Definition {
+    /// Unique; used in commands and addresses of pages.
+    pub name: String,
+    /// The list to mail, by name.
+    pub list: String,
+    /// The most that may be recorded; a person's own choice may be less.
+    pub recording: RecordingMode,
+    /// Whose address the letters come from.
+    pub sender: SenderAddress,
+    /// The letter all variants share.
+    pub newsletter: Newsletter,
+    /// The one element that varies.
+    pub element: Element,
+    /// The variants; the first is the control.
+    pub variants: Vec<Variant>,
+    /// The plan of the test.
+    pub design: Design,
+}
+
+/// Whose address the letters come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SenderAddress {
+    /// The address in From.
+    pub address: String,
+    /// Where answers go, if elsewhere.
+    pub reply_to: Option<String>,
+}
+
+/// One variant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Variant {
+    /// The element's value; none for the letter as written.
+    pub value: Option<String>,
+}
+
+/// One variant, ready to be filled in for a person.
+#[derive(Debug)]
+pub struct Arm {
+    /// Which variant.
+    pub variant: VariantNumber,
+    /// The letter with the one element replaced.
+    pub newsletter: Newsletter,
+    /// Compiled.
+    pub letter: CompiledLetter,
+}
+
+impl Definition {
+    /// Each variant's letter, compiled.
+    ///
+    /// # Errors
+    /// What is wrong with which variant.
+    pub fn arms(&self) -> Result<Vec<Arm>, Vec<Problem>> {
+        let mut arms = Vec::new();
+        let mut problems = Vec::new();
+        for (number, variant) in (0u8..).zip(&self.variants) {
+            let letter = match &variant.value {
+                Some(value) => with_override(&self.newsletter, &self.element, value),
+                None => Ok(self.newsletter.clone()),
+            };
+            let key = if variant.value.is_some() { format!("variants[{number}].value") } else { "letter.text".to_owned() };
+            match letter.and_then(|newsletter| CompiledLetter::compile(&newsletter).map(|letter| (newsletter, letter))) {
+                Ok((newsletter, letter)) => arms.push(Arm { variant: VariantNumber(number), newsletter, letter }),
+                Err(error) => problems.push(Problem::of(&key, error)),
+            }
+        }
+        if problems.is_empty() {
+            Ok(arms)
+        } else {
+            problems.dedup_by(|one, other| one.message == other.message);
+            Err(problems)
+        }
+    }
+
+    /// Everything that keeps this campaign from being launched. `fields` are the merge fields people of the list have; without
+    /// them (the list is not there yet) merge fields are not checked.
+    pub fn problems(&self, fields: Option<&BTreeSet<String>>) -> Vec<Problem> {
+        let mut problems = self.name_problems();
+        problems.extend(self.design.faults().into_iter().map(|fault| Problem::of(design_key(&fault), fault)));
+        problems.extend(self.variant_problems());
+        if self.newsletter.subject.trim().is_empty() {
+            problems.push(Problem::of("letter.subject", "the letter needs a subject"));
+        }
+        if self.newsletter.sender_name.trim().is_empty() {
+            problems.push(Problem::of("sender.name", "the sender needs a name"));
+        }
+        match self.arms() {
+            Err(more) => problems.extend(more),
+            Ok(arms) => {
+                problems.extend(self.difference_problems(&arms));
+                if let Some(fields) = fields {
+                    problems.extend(field_problems(&arms, fields, &self.list));
+                }
+            }
+        }
+        problems
+    }
+
+    fn name_problems(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let good = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
+        if self.name.is_empty() || self.name.len() > 80 || !self.name.chars().all(good) {
+            problems.push(Problem::of("name", "a campaign's name is 1 to 80 letters (a–z), digits, hyphens, dots or underscores"));
+        }
+        if self.list.is_empty() {
+            problems.push(Problem::of("list", "name the list to mail"));
+        }
+        let addresses = [("sender.address", Some(&self.sender.address)), ("sender.reply_to", self.sender.reply_to.as_ref())];
+        for (key, address) in addresses {
+            if let Some(address) = address
+                && !plausible_address(address)
+            {
+                problems.push(Problem::of(key, "this is not an e-mail address; write news@example.org"));
+            }
+        }
+        problems
+    }
+
+    fn variant_problems(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for (number, variant) in self.variants.iter().enumerate().skip(1) {
+            if variant.value.as_deref().is_none_or(|value| value.trim().is_empty()) {
+                problems
+                    .push(Problem::of(&format!("variants[{number}].value"), format!("give this variant its value for {}", self.element)));
+            }
+        }
+        problems
+    }
+
+    /// Two variants that come out alike are no test; more links than a token can number cannot be tracked.
+    fn difference_problems(&self, arms: &[Arm]) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for (index, arm) in arms.iter().enumerate() {
+            let links = arm.letter.links().len();
+            if links > usize::from(LINKS_MAX) {
+                problems.push(Problem::of("letter.text", format!("the letter has {links} links; at most {LINKS_MAX} can be tracked")));
+            }
+            if let Some(twin) = arms.iter().take(index).find(|other| other.newsletter == arm.newsletter) {
+                let message = format!("variant {} is the same letter as variant {}; a test needs a difference", arm.variant, twin.variant);
+                problems.push(Problem::of(&format!("variants[{index}].value"), message));
+            }
+        }
+        problems
+    }
+
+    /// The value of the tested element in each variant, for people to read.
+    pub fn shown_values(&self) -> Vec<String> {
+        self.variants
+            .iter()
+            .map(|variant| match (&variant.value, &self.element) {
+                (Some(value), _) => value.clone(),
+                (None, Element::Subject) => self.newsletter.subject.clone(),
+                (None, Element::Preheader) => self.newsletter.preheader.clone(),
+                (None, Element::SenderName) => self.newsletter.sender_name.clone(),
+                (None, Element::Block { .. }) => "as written".to_owned(),
+            })
+            .collect()
+    }
+}
+
+/// Deeper checking is the vault's, for people's addresses; the sender's own only has to look like one.
+fn plausible_address(address: &str) -> bool {
+    let plain = |text: &str| !text.is_empty() && !text.chars().any(|character| character.is_whitespace() || character.is_control());
+    address.rsplit_once('@').is_some_and(|(local, domain)| plain(local) && plain(domain) && domain.contains('.') && !local.contains('@'))
+}
+
+const fn design_key(fault: &InvalidDesign) -> &'static str {
+    match fault {
+        InvalidDesign::Arms(_) | InvalidDesign::Weight(_) => "variants",
+        InvalidDesign::Share(_) => "test.share",
+        InvalidDesign::Significance(_) => "test.significance",
+        InvalidDesign::Observe(_) => "test.observe_hours",
+    }
+}
+
+fn field_problems(arms: &[Arm], fields: &BTreeSet<String>, list: &str) -> Vec<Problem> {
+    let mut by_message: BTreeMap<String, Problem> = BTreeMap::new();
+    for unknown in arms.iter().flat_map(|arm| arm.letter.check_fields(fields)) {
+        let hint = unknown.suggestion.as_ref().map(|name| format!("; did you mean {name}?")).unwrap_or_default();
+        let message = format!(
+            "unknown merge field {{{{ {} }}}} in the {}, line {}: people of list {list} have no such attribute{hint}",
+            unknown.field, unknown.part, unknown.line
+        );
+        by_message.entry(message.clone()).or_insert_with(|| Problem::of("letter", message));
+    }
+    by_message.into_values().collect()
+}
+
+/// SHA-256 over the canonical form of a definition and its seed, in hexadecimal: JSON with keys in declared order, a line feed, and the
+/// seed in hexadecimal. What is shown with a result must hash to this.
+///
+/// # Errors
+/// Only if the definition cannot be written as JSON, which numbers that are not finite would cause.
+pub fn seal_hash(definition: &Definition, seed: &Seed) -> Result<String, serde_json::Error> {
+    let mut hasher = Sha256::new();
+    hasher.update(serde_json::to_string(definition)?.as_bytes());
+    hasher.update(b"\n");
+    hasher.update(data_encoding::HEXLOWER.encode(seed).as_bytes());
+    Ok(data_encoding::HEXLOWER.encode(&hasher.finalize()))
+}

@@ -1,0 +1,338 @@
+//! `campaign.toml`, read with the key and line of every fault.
+//!
+//! Cast: [`read`], [`Problem`] (what is wrong, where, and what to do), [`template`] (a commented file to start from).
+//!
+//! The web form and the HTTP API go through the same reader, so that a campaign is judged alike wherever it comes from.
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::campaign::definition::{Definition, SenderAddress, Variant};
+use crate::content::{Body, BodyFormat, Element, Facet, Newsletter};
+use crate::experiment::design::{Design, Metric, Rule};
+use crate::ids::RecordingMode;
+
+/// One thing wrong with a campaign.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Problem {
+    /// The key in the file, such as `test.share`; empty for the file as a whole.
+    pub key: String,
+    /// The line in the file, counted from 1, where known.
+    pub line: Option<usize>,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+impl Problem {
+    /// A problem of a key, without a line.
+    pub fn of(key: &str, message: impl std::fmt::Display) -> Self {
+        Self { key: key.to_owned(), line: None, message: message.to_string() }
+    }
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(line) = self.line {
+            write!(formatter, "line {line}: ")?;
+        }
+        if !self.key.is_empty() {
+            write!(formatter, "{}: ", self.key)?;
+        }
+        formatter.write_str(&self.message)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    name: Spanned<String>,
+    list: Spanned<String>,
+    #[serde(default)]
+    recording: Option<Spanned<String>>,
+    sender: SenderTable,
+    letter: LetterTable,
+    test: Spanned<TestTable>,
+    #[serde(default)]
+    variants: Vec<Spanned<VariantTable>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SenderTable {
+    name: String,
+    address: Spanned<String>,
+    #[serde(default)]
+    reply_to: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LetterTable {
+    subject: Spanned<String>,
+    #[serde(default)]
+    preheader: String,
+    #[serde(default)]
+    format: Option<Spanned<String>>,
+    #[serde(default)]
+    file: Option<Spanned<String>>,
+    #[serde(default)]
+    text: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TestTable {
+    element: Spanned<String>,
+    #[serde(default)]
+    block: Option<Spanned<String>>,
+    #[serde(default)]
+    metric: Option<Spanned<String>>,
+    #[serde(default)]
+    share: Option<Spanned<f64>>,
+    #[serde(default)]
+    significance: Option<Spanned<f64>>,
+    #[serde(default)]
+    observe_hours: Option<Spanned<u32>>,
+    #[serde(default)]
+    rule: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct VariantTable {
+    #[serde(default)]
+    value: Option<String>,
+    #[serde(default)]
+    weight: Option<u32>,
+}
+
+/// Collects problems, finding the line of a place in the text.
+struct Reader<'a> {
+    text: &'a str,
+    problems: Vec<Problem>,
+}
+
+impl Reader<'_> {
+    fn line(&self, place: usize) -> usize {
+        self.text.as_bytes().iter().take(place).filter(|byte| **byte == b'\n').count() + 1
+    }
+
+    fn fault<T>(&mut self, key: &str, place: &Spanned<T>, message: impl std::fmt::Display) {
+        let line = Some(self.line(place.span().start));
+        self.problems.push(Problem { key: key.to_owned(), line, message: message.to_string() });
+    }
+}
+
+/// Reads a campaign file. `load` reads the letter's file, by the path written in `letter.file`, and says why when it cannot.
+///
+/// Ranges and content are checked by [`Definition::problems`]; this checks form only, and finds the lines.
+///
+/// # Errors
+/// Every problem found; a file that is not TOML, or has an unknown or missing key, answers with that one.
+pub fn read(text: &str, load: &dyn Fn(&str) -> Result<String, String>) -> Result<Definition, Vec<Problem>> {
+    let file: File = toml::from_str(text).map_err(|error| vec![syntax_problem(text, &error)])?;
+    let mut reader = Reader { text, problems: Vec::new() };
+    let recording = read_recording(&mut reader, file.recording.as_ref());
+    let body = read_body(&mut reader, &file.letter, load);
+    let element = read_element(&mut reader, file.test.get_ref());
+    let design = read_design(&mut reader, file.test.get_ref(), &file.variants);
+    let definition = Definition {
+        name: file.name.get_ref().trim().to_owned(),
+        list: file.list.get_ref().trim().to_owned(),
+        recording,
+        sender: SenderAddress {
+            address: file.sender.address.get_ref().trim().to_owned(),
+            reply_to: file.sender.reply_to.as_ref().map(|text| text.get_ref().trim().to_owned()).filter(|text| !text.is_empty()),
+        },
+        newsletter: Newsletter {
+            subject: file.letter.subject.get_ref().clone(),
+            preheader: file.letter.preheader.clone(),
+            sender_name: file.sender.name.clone(),
+            body,
+        },
+        element,
+        variants: file.variants.iter().map(|variant| Variant { value: variant.get_ref().value.clone() }).collect(),
+        design,
+    };
+    if reader.problems.is_empty() { Ok(definition) } else { Err(reader.problems) }
+}
+
+/// The problems of a definition, with the lines of their keys in the file it came from.
+pub fn with_lines(text: &str, problems: Vec<Problem>) -> Vec<Problem> {
+    problems.into_iter().map(|problem| Problem { line: problem.line.or_else(|| line_of_key(text, &problem.key)), ..problem }).collect()
+}
+
+/// Finds `table.key` or `variants[1].value` in the text; an approximation by reading line by line, good for keys written plainly.
+fn line_of_key(text: &str, key: &str) -> Option<usize> {
+    let (table, name) = key.rsplit_once('.').unwrap_or(("", key));
+    let (table, wanted_number) = match table.split_once('[') {
+        Some((table, rest)) => (table, rest.trim_end_matches(']').parse::<usize>().ok()?),
+        None => (table, 0),
+    };
+    let (mut current, mut number, mut header) = (String::new(), 0, None);
+    for (line, content) in (1..).zip(text.lines()) {
+        let content = content.trim();
+        if let Some(inner) = content.strip_prefix('[') {
+            let inner = inner.trim_start_matches('[').split(']').next().unwrap_or_default().trim().to_owned();
+            number = if inner == current && content.starts_with("[[") { number + 1 } else { 0 };
+            current = inner;
+            if current == table && number == wanted_number {
+                header = Some(line);
+            }
+        } else if current == table && number == wanted_number && content.split('=').next().is_some_and(|left| left.trim() == name) {
+            return Some(line);
+        }
+    }
+    header
+}
+
+fn syntax_problem(text: &str, error: &toml::de::Error) -> Problem {
+    let line = error.span().map(|span| text.as_bytes().iter().take(span.start).filter(|byte| **byte == b'\n').count() + 1);
+    Problem { key: String::new(), line, message: error.message().to_owned() }
+}
+
+fn read_recording(reader: &mut Reader<'_>, written: Option<&Spanned<String>>) -> RecordingMode {
+    let Some(written) = written else { return RecordingMode::Pseudonymous };
+    written.get_ref().parse().unwrap_or_else(|_| {
+        reader.fault("recording", written, "write off, aggregate, pseudonymous or identified");
+        RecordingMode::Pseudonymous
+    })
+}
+
+fn read_body(reader: &mut Reader<'_>, letter: &LetterTable, load: &dyn Fn(&str) -> Result<String, String>) -> Body {
+    let source = match (&letter.file, &letter.text) {
+        (Some(path), None) => load(path.get_ref()).unwrap_or_else(|why| {
+            reader.fault("letter.file", path, format!("{} cannot be read: {why}", path.get_ref()));
+            String::new()
+        }),
+        (None, Some(text)) => text.clone(),
+        (None, None) => {
+            reader.fault("letter", &letter.subject, "the letter needs a body: write file = \"letter.mjml\", or text = \"\"\"…\"\"\"");
+            String::new()
+        }
+        (Some(path), Some(_)) => {
+            reader.fault("letter.file", path, "the letter has both file and text; keep one of them");
+            String::new()
+        }
+    };
+    let by_name = letter.file.as_ref().and_then(|path| format_of(path.get_ref().rsplit('.').next().unwrap_or_default()));
+    let format = match &letter.format {
+        Some(word) => format_of(word.get_ref()).unwrap_or_else(|| {
+            reader.fault("letter.format", word, "write mjml, html or markdown");
+            BodyFormat::Html
+        }),
+        None => by_name.unwrap_or(BodyFormat::Markdown),
+    };
+    Body { format, source }
+}
+
+fn format_of(word: &str) -> Option<BodyFormat> {
+    match word.to_ascii_lowercase().as_str() {
+        "mjml" => Some(BodyFormat::Mjml),
+        "html" | "htm" => Some(BodyFormat::Html),
+        "markdown" | "md" | "txt" => Some(BodyFormat::Markdown),
+        _ => None,
+    }
+}
+
+fn read_element(reader: &mut Reader<'_>, test: &TestTable) -> Element {
+    let facet = match test.element.get_ref().trim() {
+        "subject" => return Element::Subject,
+        "preheader" => return Element::Preheader,
+        "sender_name" => return Element::SenderName,
+        "text" => Facet::Text,
+        "link" => Facet::Link,
+        "style" => Facet::Style,
+        "image" => Facet::Image,
+        _ => {
+            reader.fault("test.element", &test.element, "write subject, preheader, sender_name, text, link, style or image");
+            return Element::Subject;
+        }
+    };
+    match test.block.as_ref().filter(|name| !name.get_ref().trim().is_empty()) {
+        Some(name) => Element::Block { name: name.get_ref().trim().to_owned(), facet },
+        None => {
+            let message = "to vary a text, link, style or image, name its part of the letter: block = \"…\" (its id or data-block)";
+            reader.fault("test.block", &test.element, message);
+            Element::Subject
+        }
+    }
+}
+
+fn read_design(reader: &mut Reader<'_>, test: &TestTable, variants: &[Spanned<VariantTable>]) -> Design {
+    let metric = match &test.metric {
+        None => Metric::Click,
+        Some(word) => Metric::ALL.into_iter().find(|metric| metric.as_str() == word.get_ref()).unwrap_or_else(|| {
+            reader.fault("test.metric", word, "write open or click");
+            Metric::Click
+        }),
+    };
+    let rule = match test.rule.as_ref().map(|word| (word, word.get_ref().as_str())) {
+        None | Some((_, "hand")) => Rule::Hand,
+        Some((_, "automatic")) => Rule::Automatic,
+        Some((word, _)) => {
+            reader.fault("test.rule", word, "write hand or automatic");
+            Rule::Hand
+        }
+    };
+    Design {
+        metric,
+        weights: variants.iter().map(|variant| variant.get_ref().weight.unwrap_or(1)).collect(),
+        share: test.share.as_ref().map_or(1.0, |share| *share.get_ref()),
+        significance: test.significance.as_ref().map_or(0.05, |level| *level.get_ref()),
+        observe_hours: test.observe_hours.as_ref().map_or(72, |hours| *hours.get_ref()),
+        rule,
+    }
+}
+
+/// A commented campaign file to start from.
+pub fn template() -> &'static str {
+    include_str!("template.toml")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(change: (&str, &str), expected: &[(&str, Option<usize>, &str)]) {
+        let text = template().replace(change.0, change.1);
+        assert!(change.0 == change.1 || text != template(), "the change {change:?} applies");
+        let problems = match read(&text, &|_| Ok("Hello".to_owned())) {
+            Ok(definition) => with_lines(&text, definition.problems(None)),
+            Err(problems) => problems,
+        };
+        assert_eq!(problems.len(), expected.len(), "{problems:#?}");
+        for (problem, (key, line, words)) in problems.iter().zip(expected) {
+            assert_eq!(problem.key, *key, "{problem}");
+            if line.is_some() {
+                assert_eq!(problem.line, *line, "{problem}");
+            }
+            assert!(problem.message.contains(words), "{problem}");
+        }
+    }
+
+    fn line_of(words: &str) -> Option<usize> {
+        template().lines().position(|line| line.starts_with(words)).map(|index| index + 1)
+    }
+
+    #[test]
+    fn the_template_itself_is_a_good_campaign() {
+        check(("", ""), &[]);
+    }
+
+    #[test]
+    fn faults_name_key_and_line() {
+        check(("share = 1.0", "share = 1.5"), &[("test.share", line_of("share"), "at most 1")]);
+        check(("metric = \"click\"", "metric = \"sales\""), &[("test.metric", line_of("metric"), "open or click")]);
+        check(("element = \"subject\"", "element = \"links\""), &[("test.element", line_of("element"), "sender_name")]);
+        check(("element = \"subject\"", "element = \"link\""), &[("test.block", line_of("element"), "block = ")]);
+        check(("list = ", "lists = "), &[("", line_of("list"), "unknown field `lists`")]);
+        check(("significance = 0.05", "significance = \"high\""), &[("", line_of("significance"), "invalid type")]);
+        check(("recording = \"pseudonymous\"", "recording = \"all\""), &[("recording", line_of("recording"), "aggregate")]);
+    }
+
+    #[test]
+    fn broken_toml_is_refused_with_its_line() {
+        check(("name = \"", "name = "), &[("", line_of("name"), "")]);
+    }
+}

@@ -1,0 +1,282 @@
+//! The only SQL of campaigns and their frozen links.
+//!
+//! Steps of a campaign's life are conditional updates: of two that try the same step, one does it and the other is told.
+
+use diesel::prelude::*;
+use jiff::Timestamp;
+
+use crate::campaign::definition::Definition;
+use crate::campaign::schema::{campaign, link};
+use crate::campaign::state::State;
+use crate::db::{AnyConnection, DbError, DbResult, LedgerConn};
+use crate::experiment::assign::Seed;
+use crate::ids::{CampaignNumber, LinkNumber, VariantNumber};
+
+/// A campaign as stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Campaign {
+    /// Its number.
+    pub number: CampaignNumber,
+    /// Where it stands.
+    pub state: State,
+    /// What it says; frozen once sealed.
+    pub definition: Definition,
+    /// When it was written.
+    pub created_at: Timestamp,
+    /// What froze it.
+    pub sealed: Option<Sealed>,
+    /// When everybody had been assigned.
+    pub enrolled_at: Option<Timestamp>,
+    /// When the first letter might leave.
+    pub sending_at: Option<Timestamp>,
+    /// When the last letter of the test was out.
+    pub observing_at: Option<Timestamp>,
+    /// When the rest's variant was chosen.
+    pub decided_at: Option<Timestamp>,
+    /// When it ended.
+    pub closed_at: Option<Timestamp>,
+    /// Why nothing is sent for the moment.
+    pub paused: Option<String>,
+    /// What the rest get, and who or what chose it.
+    pub chosen: Option<(VariantNumber, String)>,
+}
+
+/// What froze a campaign.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sealed {
+    /// SHA-256 over definition and seed.
+    pub hash: String,
+    /// Decides the assignment.
+    pub seed: Seed,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A link as frozen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// Of which variant.
+    pub variant: VariantNumber,
+    /// Which link.
+    pub number: LinkNumber,
+    /// Where it leads.
+    pub url: String,
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = campaign)]
+struct Row {
+    number: i64,
+    state: String,
+    definition: String,
+    created_at: i64,
+    seal: Option<String>,
+    seed: Option<String>,
+    sealed_at: Option<i64>,
+    enrolled_at: Option<i64>,
+    sending_at: Option<i64>,
+    observing_at: Option<i64>,
+    decided_at: Option<i64>,
+    closed_at: Option<i64>,
+    paused: bool,
+    pause_reason: Option<String>,
+    chosen_variant: Option<i32>,
+    chosen_by: Option<String>,
+}
+
+fn number_of(number: i64) -> DbResult<CampaignNumber> {
+    u32::try_from(number).map(CampaignNumber).map_err(|_| DbError::unreadable("a campaign number", number))
+}
+
+fn variant_of(number: i32) -> DbResult<VariantNumber> {
+    u8::try_from(number).map(VariantNumber).map_err(|_| DbError::unreadable("a variant", number))
+}
+
+impl Row {
+    fn read(self) -> DbResult<Campaign> {
+        let moment =
+            |milliseconds: i64| Timestamp::from_millisecond(milliseconds).map_err(|_| DbError::unreadable("a moment", milliseconds));
+        let maybe = |milliseconds: Option<i64>| milliseconds.map(moment).transpose();
+        let sealed = match (self.seal, self.seed, self.sealed_at) {
+            (Some(hash), Some(seed), Some(at)) => Some(Sealed {
+                hash,
+                seed: data_encoding::HEXLOWER
+                    .decode(seed.as_bytes())
+                    .ok()
+                    .and_then(|bytes| bytes.try_into().ok())
+                    .ok_or_else(|| DbError::unreadable("a seed", seed))?,
+                at: moment(at)?,
+            }),
+            _ => None,
+        };
+        Ok(Campaign {
+            number: number_of(self.number)?,
+            state: State::from_word(&self.state).ok_or_else(|| DbError::unreadable("a campaign state", &self.state))?,
+            definition: serde_json::from_str(&self.definition).map_err(|error| DbError::unreadable("a campaign definition", error))?,
+            created_at: moment(self.created_at)?,
+            sealed,
+            enrolled_at: maybe(self.enrolled_at)?,
+            sending_at: maybe(self.sending_at)?,
+            observing_at: maybe(self.observing_at)?,
+            decided_at: maybe(self.decided_at)?,
+            closed_at: maybe(self.closed_at)?,
+            paused: self.paused.then(|| self.pause_reason.unwrap_or_default()),
+            chosen: match (self.chosen_variant, self.chosen_by) {
+                (Some(variant), Some(by)) => Some((variant_of(variant)?, by)),
+                _ => None,
+            },
+        })
+    }
+}
+
+fn json(definition: &Definition) -> DbResult<String> {
+    serde_json::to_string(definition).map_err(|error| DbError::unreadable("a campaign definition", error))
+}
+
+/// Stores a new draft under the next number; [`DbError::is_duplicate`] when the name is taken. Call inside a transaction.
+pub fn create(conn: &mut LedgerConn, definition: &Definition, now: Timestamp) -> DbResult<CampaignNumber> {
+    let highest: Option<i64> = campaign::table.select(diesel::dsl::max(campaign::number)).first(conn.sql())?;
+    let number = highest.unwrap_or_default() + 1;
+    diesel::insert_into(campaign::table)
+        .values((
+            campaign::number.eq(number),
+            campaign::name.eq(&definition.name),
+            campaign::state.eq(State::Draft.as_str()),
+            campaign::definition.eq(json(definition)?),
+            campaign::created_at.eq(now.as_millisecond()),
+        ))
+        .execute(conn.sql())?;
+    number_of(number)
+}
+
+/// Replaces a draft; answers whether it still was one.
+pub fn replace_draft(conn: &mut LedgerConn, number: CampaignNumber, definition: &Definition) -> DbResult<bool> {
+    let draft = campaign::table.find(i64::from(number.0)).filter(campaign::state.eq(State::Draft.as_str()));
+    let set = (campaign::name.eq(&definition.name), campaign::definition.eq(json(definition)?));
+    Ok(diesel::update(draft).set(set).execute(conn.sql())? > 0)
+}
+
+/// Throws a draft away; answers whether it still was one.
+pub fn delete_draft(conn: &mut LedgerConn, number: CampaignNumber) -> DbResult<bool> {
+    let draft = campaign::table.find(i64::from(number.0)).filter(campaign::state.eq(State::Draft.as_str()));
+    Ok(diesel::delete(draft).execute(conn.sql())? > 0)
+}
+
+/// A campaign by its number.
+pub fn by_number(conn: &mut LedgerConn, number: CampaignNumber) -> DbResult<Option<Campaign>> {
+    let row = campaign::table.find(i64::from(number.0)).select(Row::as_select()).first(conn.sql()).optional()?;
+    row.map(Row::read).transpose()
+}
+
+/// A campaign by its name.
+pub fn by_name(conn: &mut LedgerConn, name: &str) -> DbResult<Option<Campaign>> {
+    let row = campaign::table.filter(campaign::name.eq(name)).select(Row::as_select()).first(conn.sql()).optional()?;
+    row.map(Row::read).transpose()
+}
+
+/// Every campaign, the newest first.
+pub fn all(conn: &mut LedgerConn) -> DbResult<Vec<Campaign>> {
+    let rows: Vec<Row> = campaign::table.order(campaign::number.desc()).select(Row::as_select()).load(conn.sql())?;
+    rows.into_iter().map(Row::read).collect()
+}
+
+/// Campaigns in one of these states, the oldest first.
+pub fn in_states(conn: &mut LedgerConn, states: &[State]) -> DbResult<Vec<Campaign>> {
+    let words: Vec<&str> = states.iter().map(|state| state.as_str()).collect();
+    let rows: Vec<Row> =
+        campaign::table.filter(campaign::state.eq_any(words)).order(campaign::number).select(Row::as_select()).load(conn.sql())?;
+    rows.into_iter().map(Row::read).collect()
+}
+
+/// Freezes a draft with its links; answers whether this call did it. Call inside a transaction.
+pub fn seal(conn: &mut LedgerConn, number: CampaignNumber, sealed: &Sealed, links: &[Link]) -> DbResult<bool> {
+    let draft = campaign::table.find(i64::from(number.0)).filter(campaign::state.eq(State::Draft.as_str()));
+    let changed = diesel::update(draft)
+        .set((
+            campaign::state.eq(State::Sealed.as_str()),
+            campaign::seal.eq(&sealed.hash),
+            campaign::seed.eq(data_encoding::HEXLOWER.encode(&sealed.seed)),
+            campaign::sealed_at.eq(sealed.at.as_millisecond()),
+        ))
+        .execute(conn.sql())?;
+    if changed == 0 {
+        return Ok(false);
+    }
+    for frozen in links {
+        diesel::insert_into(link::table)
+            .values((
+                link::campaign.eq(i64::from(number.0)),
+                link::variant.eq(i32::from(frozen.variant.0)),
+                link::number.eq(i32::from(frozen.number.0)),
+                link::url.eq(&frozen.url),
+            ))
+            .execute(conn.sql())?;
+    }
+    Ok(true)
+}
+
+/// Takes one step of a campaign's life; answers whether this call took it. A step that may not follow is never taken.
+pub fn advance(conn: &mut LedgerConn, number: CampaignNumber, from: State, to: State, now: Timestamp) -> DbResult<bool> {
+    if !from.may_become(to) {
+        return Ok(false);
+    }
+    let there = campaign::table.find(i64::from(number.0)).filter(campaign::state.eq(from.as_str()));
+    let at = Some(now.as_millisecond());
+    let state = campaign::state.eq(to.as_str());
+    let sql = conn.sql();
+    let changed = match to {
+        State::Sending => diesel::update(there).set((state, campaign::sending_at.eq(at))).execute(sql)?,
+        State::Observing => diesel::update(there).set((state, campaign::observing_at.eq(at))).execute(sql)?,
+        State::Decided => diesel::update(there).set((state, campaign::decided_at.eq(at))).execute(sql)?,
+        State::Closed => diesel::update(there).set((state, campaign::closed_at.eq(at))).execute(sql)?,
+        State::Draft | State::Sealed => 0,
+    };
+    Ok(changed > 0)
+}
+
+/// Records what the rest get, and who or what chose it; answers whether it was not chosen before.
+pub fn choose(conn: &mut LedgerConn, number: CampaignNumber, variant: VariantNumber, by: &str) -> DbResult<bool> {
+    let open = campaign::table.find(i64::from(number.0)).filter(campaign::chosen_variant.is_null());
+    let set = (campaign::chosen_variant.eq(i32::from(variant.0)), campaign::chosen_by.eq(by));
+    Ok(diesel::update(open).set(set).execute(conn.sql())? > 0)
+}
+
+/// Records that everybody has been assigned.
+pub fn mark_enrolled(conn: &mut LedgerConn, number: CampaignNumber, now: Timestamp) -> DbResult<()> {
+    diesel::update(campaign::table.find(i64::from(number.0)).filter(campaign::enrolled_at.is_null()))
+        .set(campaign::enrolled_at.eq(now.as_millisecond()))
+        .execute(conn.sql())?;
+    Ok(())
+}
+
+/// Stops sending for the moment, or goes on.
+pub fn pause(conn: &mut LedgerConn, number: CampaignNumber, reason: Option<&str>) -> DbResult<()> {
+    diesel::update(campaign::table.find(i64::from(number.0)))
+        .set((campaign::paused.eq(reason.is_some()), campaign::pause_reason.eq(reason)))
+        .execute(conn.sql())?;
+    Ok(())
+}
+
+/// Every frozen link of a campaign.
+pub fn links(conn: &mut LedgerConn, number: CampaignNumber) -> DbResult<Vec<Link>> {
+    let rows: Vec<(i32, i32, String)> = link::table
+        .filter(link::campaign.eq(i64::from(number.0)))
+        .order((link::variant, link::number))
+        .select((link::variant, link::number, link::url))
+        .load(conn.sql())?;
+    rows.into_iter()
+        .map(|(variant, number, url)| {
+            let number = u16::try_from(number).map_err(|_| DbError::unreadable("a link number", number))?;
+            Ok(Link { variant: variant_of(variant)?, number: LinkNumber(number), url })
+        })
+        .collect()
+}
+
+/// Whether the ledger answers, for readiness checks.
+pub fn ping(conn: &mut LedgerConn) -> DbResult<()> {
+    match conn.sql() {
+        AnyConnection::Sqlite(sqlite) => diesel::sql_query("SELECT 1").execute(sqlite)?,
+        AnyConnection::Postgres(postgres) => diesel::sql_query("SELECT 1").execute(postgres)?,
+    };
+    Ok(())
+}

@@ -1,0 +1,180 @@
+//! Events → each recipient's state and the counts per arm, with the cursor, in one transaction.
+//!
+//! Cast: [`advance`] (one step), [`verify`] (derive everything again and compare), [`withdraw`] (take one recipient's hits out).
+//!
+//! Idempotent and restartable: a step either happened with its cursor, or not at all. It never changes an event.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use jiff::Timestamp;
+
+use crate::db::{DbResult, LedgerConn, LedgerDb};
+use crate::ids::{CampaignNumber, Pseudonym, VariantNumber};
+use crate::ledger::event::{Event, EventKind, Whose};
+use crate::ledger::store::{self, Counter, Placed, TallyKey};
+use crate::ledger::subject::{MEASURED, Part, State, Tally, hits_tally, link_tally};
+use crate::signal::Class;
+
+/// Most events folded in one transaction: large enough to be cheap, small enough to let other writers in between.
+const STEP: i64 = 5000;
+
+/// Folds the next events. Answers how many there were; 0 when nothing is left.
+pub fn advance(db: &LedgerDb) -> DbResult<usize> {
+    db.write(|conn| {
+        // Adding nothing locks the cursor's row, so that two nodes never fold the same events.
+        let cursor = store::count(conn, Counter::ProjectedSeq, 0)?;
+        let (events, last) = store::events_after(conn, cursor, STEP)?;
+        if events.is_empty() {
+            return Ok(0);
+        }
+        let mut subjects = store::placed(conn, &recipients(&events))?;
+        let (states, changes) = fold(&events, &mut subjects);
+        store::save_states(conn, &states)?;
+        store::save_tallies(conn, &changes, last)?;
+        Ok(events.len())
+    })
+}
+
+fn recipients(events: &[Event]) -> HashSet<Pseudonym> {
+    events
+        .iter()
+        .filter_map(|event| match event.whose {
+            Whose::Recipient(pseudonym) => Some(pseudonym),
+            Whose::Arm(_) => None,
+        })
+        .collect()
+}
+
+/// The pure part: new states of those that changed, and the differences of the counts.
+fn fold(events: &[Event], subjects: &mut HashMap<Pseudonym, Placed>) -> (Vec<(Pseudonym, State)>, BTreeMap<TallyKey, i64>) {
+    let before: HashMap<Pseudonym, State> = subjects.iter().map(|(pseudonym, placed)| (*pseudonym, placed.state)).collect();
+    let mut changes = BTreeMap::new();
+    for event in events {
+        let place = match event.whose {
+            Whose::Arm(variant) => Some((event.campaign, Part::Test, variant)),
+            Whose::Recipient(pseudonym) => subjects.get_mut(&pseudonym).map(|placed| {
+                placed.state = placed.state.fold(event);
+                (placed.campaign, placed.part, placed.variant)
+            }),
+        };
+        if let Some(place) = place {
+            count_hit(event, place, 1, &mut changes);
+        }
+    }
+    let mut changed = Vec::new();
+    for (pseudonym, placed) in subjects.iter() {
+        let old = before.get(pseudonym).copied().unwrap_or_default();
+        if old != placed.state {
+            count_difference(&Placed { state: old, ..*placed }, placed, &mut changes);
+            changed.push((*pseudonym, placed.state));
+        }
+    }
+    (changed, changes)
+}
+
+fn count_hit(
+    event: &Event,
+    (campaign, part, variant): (CampaignNumber, Part, VariantNumber),
+    by: i64,
+    changes: &mut BTreeMap<TallyKey, i64>,
+) {
+    let Some(hit) = &event.hit else { return };
+    *changes.entry((campaign, part, variant, hits_tally(event.kind, hit.verdict.class))).or_default() += by;
+    if let (EventKind::Click, Class::Human, Some(link)) = (event.kind, hit.verdict.class, hit.link) {
+        *changes.entry((campaign, part, variant, link_tally(link))).or_default() += by;
+    }
+}
+
+fn count_difference(old: &Placed, new: &Placed, changes: &mut BTreeMap<TallyKey, i64>) {
+    let mut add = |placed: &Placed, by: i64| {
+        let mut name = |name: &str| *changes.entry((placed.campaign, placed.part, placed.variant, name.to_owned())).or_default() += by;
+        for tally in placed.state.tallies() {
+            name(tally.as_str());
+            if tally == Tally::Delivered && placed.measured {
+                name(MEASURED);
+            }
+        }
+    };
+    add(old, -1);
+    add(new, 1);
+}
+
+/// Takes measurement of these recipients back: nothing more is recorded, what was recorded of their hits goes, counts follow.
+pub fn withdraw(db: &LedgerDb, pseudonyms: &[Pseudonym], now: Timestamp) -> DbResult<()> {
+    db.write(|conn| {
+        let cursor = store::count(conn, Counter::ProjectedSeq, 0)?;
+        let all: HashSet<Pseudonym> = pseudonyms.iter().copied().collect();
+        let subjects = store::placed(conn, &all)?;
+        store::withdraw(conn, pseudonyms, now)?;
+        let mut changes = BTreeMap::new();
+        let mut states = Vec::new();
+        for (pseudonym, placed) in subjects {
+            for event in store::delete_hits(conn, pseudonym)? {
+                count_hit(&event, (placed.campaign, placed.part, placed.variant), -1, &mut changes);
+            }
+            let without_hits = State { delivery: placed.state.delivery, ..State::default() };
+            count_difference(&placed, &Placed { state: without_hits, measured: false, ..placed }, &mut changes);
+            states.push((pseudonym, without_hits));
+        }
+        store::save_states(conn, &states)?;
+        store::save_tallies(conn, &changes, cursor)
+    })
+}
+
+/// What deriving everything again found.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Verified {
+    /// Events read.
+    pub events: u64,
+    /// Counts compared.
+    pub counts: u64,
+    /// Counts that differed, as `campaign/part/variant/name: stored, derived`.
+    pub differences: Vec<String>,
+}
+
+/// Derives every count from the events alone and compares; nothing is changed. Events after the cursor are left out.
+///
+/// Holds one small state per recipient in memory, about 100 bytes each.
+pub fn verify(conn: &mut LedgerConn, campaign: CampaignNumber) -> DbResult<Verified> {
+    let until = store::counted(conn, Counter::ProjectedSeq)?;
+    let stored = store::tallies(conn, campaign)?;
+    let mut subjects: HashMap<Pseudonym, Placed> = HashMap::new();
+    let mut derived: BTreeMap<TallyKey, i64> = BTreeMap::new();
+    let (mut cursor, mut read) = (0, 0);
+    loop {
+        let (events, last) = store::events_of_campaign(conn, campaign, cursor..=until, STEP)?;
+        if events.is_empty() {
+            break;
+        }
+        let unseen: HashSet<Pseudonym> = recipients(&events).into_iter().filter(|pseudonym| !subjects.contains_key(pseudonym)).collect();
+        for (pseudonym, placed) in store::placed(conn, &unseen)? {
+            subjects.insert(pseudonym, Placed { state: State::default(), ..placed });
+        }
+        let (_, changes) = fold(&events, &mut subjects);
+        for (key, by) in changes {
+            *derived.entry(key).or_default() += by;
+        }
+        read += events.len() as u64;
+        cursor = last;
+    }
+    Ok(compare(campaign, &stored, &derived, read))
+}
+
+fn compare(
+    campaign: CampaignNumber,
+    stored: &BTreeMap<(Part, VariantNumber, String), i64>,
+    derived: &BTreeMap<TallyKey, i64>,
+    events: u64,
+) -> Verified {
+    let derived: BTreeMap<(Part, VariantNumber, String), i64> =
+        derived.iter().map(|((_, part, variant, name), value)| ((*part, *variant, name.clone()), *value)).collect();
+    let keys: std::collections::BTreeSet<_> = stored.keys().chain(derived.keys()).collect();
+    let mut differences = Vec::new();
+    for key in &keys {
+        let (have, should) = (stored.get(key).copied().unwrap_or_default(), derived.get(key).copied().unwrap_or_default());
+        if have != should {
+            differences.push(format!("{campaign}/{}/{}/{}: {have}, {should}", key.0.as_str(), key.1, key.2));
+        }
+    }
+    Verified { events, counts: keys.len() as u64, differences }
+}

@@ -1,0 +1,27 @@
+//! The ledger's tables of events as the store sees them. Private to this room.
+#![allow(missing_docs)]
+
+diesel::table! {
+    subject (pseudonym) {
+        pseudonym -> Text, campaign -> BigInt, variant -> Integer, part -> Text, stratum -> Text, recording -> Text,
+        delivery_flags -> Integer, open_flags -> Integer, click_flags -> Integer,
+        first_open_at -> Nullable<BigInt>, first_click_at -> Nullable<BigInt>,
+    }
+}
+diesel::table! {
+    event (seq) {
+        seq -> BigInt, id -> Text, campaign -> BigInt, variant -> Nullable<Integer>, pseudonym -> Nullable<Text>, kind -> Text, at -> BigInt,
+        link -> Nullable<Integer>, class -> Nullable<Text>, confidence -> Nullable<Text>, reasons -> Nullable<Integer>,
+        ruleset -> Nullable<Integer>, family -> Nullable<Text>, device -> Nullable<Text>, multiplicity -> Integer, reason -> Nullable<Text>,
+    }
+}
+diesel::table! {
+    tally (campaign, part, variant, name) { campaign -> BigInt, part -> Text, variant -> Integer, name -> Text, value -> BigInt, }
+}
+diesel::table! {
+    counter (name) { name -> Text, value -> BigInt, }
+}
+diesel::table! {
+    withdrawal (pseudonym) { pseudonym -> Text, at -> BigInt, }
+}
+diesel::allow_tables_to_appear_in_same_query!(subject, event, tally, counter, withdrawal);

@@ -1,0 +1,426 @@
+//! The only SQL of the ledger's events, subjects, tallies and counters.
+//!
+//! Events get their number in commit order: the counter's row is locked first, so that a reader with a cursor never passes a number
+//! that is committed later.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use diesel::prelude::*;
+use jiff::Timestamp;
+
+use crate::db::{AnyConnection, DbError, DbResult, LedgerConn};
+use crate::ids::{CampaignNumber, EventId, LinkNumber, Pseudonym, RecordingMode, VariantNumber};
+use crate::ledger::event::{Event, EventKind, Hit, Whose};
+use crate::ledger::schema::{counter, event, subject, tally, withdrawal};
+use crate::ledger::subject::{Part, State, Subject};
+use crate::signal::{Reasons, Verdict};
+
+/// A running number kept in the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counter {
+    /// The last event number given.
+    EventSeq,
+    /// The last event number projected.
+    ProjectedSeq,
+    /// Hits with a token that is not ours.
+    RefusedHits,
+    /// Hits answered without recording: measuring ended or was withdrawn.
+    UnrecordedHits,
+    /// Hits stored.
+    StoredHits,
+    /// Stored hits deleted because their recipient withdrew.
+    DeletedHits,
+}
+
+impl Counter {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::EventSeq => "event seq",
+            Self::ProjectedSeq => "projected seq",
+            Self::RefusedHits => "refused hits",
+            Self::UnrecordedHits => "unrecorded hits",
+            Self::StoredHits => "stored hits",
+            Self::DeletedHits => "deleted hits",
+        }
+    }
+}
+
+/// Adds to a counter and answers its new value. Inside a transaction this also makes every other adder wait.
+pub fn count(conn: &mut LedgerConn, what: Counter, by: i64) -> DbResult<i64> {
+    Ok(diesel::update(counter::table.find(what.name()))
+        .set(counter::value.eq(counter::value + by))
+        .returning(counter::value)
+        .get_result(conn.sql())?)
+}
+
+/// A counter's value.
+pub fn counted(conn: &mut LedgerConn, what: Counter) -> DbResult<i64> {
+    Ok(counter::table.find(what.name()).select(counter::value).first(conn.sql())?)
+}
+
+fn set_counter(conn: &mut LedgerConn, what: Counter, value: i64) -> DbResult<()> {
+    diesel::update(counter::table.find(what.name())).set(counter::value.eq(value)).execute(conn.sql())?;
+    Ok(())
+}
+
+#[derive(Insertable, Queryable, Selectable, Clone)]
+#[diesel(table_name = event, treat_none_as_default_value = false)]
+struct EventRow {
+    seq: i64,
+    id: String,
+    campaign: i64,
+    variant: Option<i32>,
+    pseudonym: Option<String>,
+    kind: String,
+    at: i64,
+    link: Option<i32>,
+    class: Option<String>,
+    confidence: Option<String>,
+    reasons: Option<i32>,
+    ruleset: Option<i32>,
+    family: Option<String>,
+    device: Option<String>,
+    reason: Option<String>,
+}
+
+fn row(event: &Event, seq: i64) -> EventRow {
+    let (variant, pseudonym) = match event.whose {
+        Whose::Recipient(pseudonym) => (None, Some(pseudonym.to_string())),
+        Whose::Arm(variant) => (Some(i32::from(variant.0)), None),
+    };
+    let hit = event.hit.as_ref();
+    EventRow {
+        seq,
+        id: event.id.to_string(),
+        campaign: i64::from(event.campaign.0),
+        variant,
+        pseudonym,
+        kind: event.kind.as_str().to_owned(),
+        at: event.at.as_millisecond(),
+        link: hit.and_then(|hit| hit.link).map(|link| i32::from(link.0)),
+        class: hit.map(|hit| hit.verdict.class.as_str().to_owned()),
+        confidence: hit.map(|hit| hit.verdict.confidence.as_str().to_owned()),
+        reasons: hit.map(|hit| i32::from(hit.verdict.reasons.0)),
+        ruleset: hit.map(|hit| i32::from(hit.verdict.ruleset)),
+        family: hit.map(|hit| hit.family.as_str().to_owned()),
+        device: hit.map(|hit| hit.device.as_str().to_owned()),
+        reason: event.reason.clone(),
+    }
+}
+
+fn read<T: std::str::FromStr>(expected: &'static str, text: &str) -> DbResult<T> {
+    text.parse().map_err(|_| DbError::unreadable(expected, text))
+}
+
+fn variant(number: i32) -> DbResult<VariantNumber> {
+    u8::try_from(number).map(VariantNumber).map_err(|_| DbError::unreadable("a variant", number))
+}
+
+fn campaign_number(number: i64) -> DbResult<CampaignNumber> {
+    u32::try_from(number).map(CampaignNumber).map_err(|_| DbError::unreadable("a campaign number", number))
+}
+
+fn event_of(row: EventRow) -> DbResult<Event> {
+    let hit = match (row.class, row.confidence) {
+        (Some(class), Some(confidence)) => Some(Hit {
+            link: row
+                .link
+                .map(|link| u16::try_from(link).map(LinkNumber))
+                .transpose()
+                .map_err(|_| DbError::unreadable("a link number", "?"))?,
+            verdict: Verdict {
+                class: read("a class", &class)?,
+                confidence: read("a confidence", &confidence)?,
+                reasons: Reasons(u16::try_from(row.reasons.unwrap_or_default()).unwrap_or_default()),
+                ruleset: u16::try_from(row.ruleset.unwrap_or_default()).unwrap_or_default(),
+            },
+            family: read("a client family", &row.family.unwrap_or_default())?,
+            device: read("a device class", &row.device.unwrap_or_default())?,
+        }),
+        _ => None,
+    };
+    let whose = match (row.pseudonym, row.variant) {
+        (Some(pseudonym), _) => Whose::Recipient(read("a pseudonym", &pseudonym)?),
+        (None, Some(number)) => Whose::Arm(variant(number)?),
+        (None, None) => return Err(DbError::unreadable("a pseudonym or a variant", "neither")),
+    };
+    Ok(Event {
+        id: read("an event id", &row.id)?,
+        campaign: campaign_number(row.campaign)?,
+        whose,
+        kind: EventKind::from_word(&row.kind).ok_or_else(|| DbError::unreadable("an event kind", &row.kind))?,
+        at: Timestamp::from_millisecond(row.at).map_err(|_| DbError::unreadable("a moment", row.at))?,
+        hit,
+        reason: row.reason,
+    })
+}
+
+/// Appends events; one whose id is stored already is passed over. Answers how many were new. Call inside a transaction.
+pub fn append(conn: &mut LedgerConn, events: &[Event]) -> DbResult<usize> {
+    let Ok(many) = i64::try_from(events.len()) else { return Ok(0) };
+    if many == 0 {
+        return Ok(0);
+    }
+    let last = count(conn, Counter::EventSeq, many)?;
+    let rows: Vec<EventRow> = events.iter().zip(last - many + 1..).map(|(event, seq)| row(event, seq)).collect();
+    let mut stored = 0;
+    match conn.sql() {
+        AnyConnection::Sqlite(sqlite) => {
+            for row in rows {
+                stored += diesel::insert_into(event::table).values(row).on_conflict_do_nothing().execute(sqlite)?;
+            }
+        }
+        AnyConnection::Postgres(postgres) => {
+            for rows in rows.chunks(2000) {
+                stored += diesel::insert_into(event::table).values(rows).on_conflict_do_nothing().execute(postgres)?;
+            }
+        }
+    }
+    Ok(stored)
+}
+
+/// Up to `limit` events after the cursor, in order, with the number of the last.
+pub fn events_after(conn: &mut LedgerConn, cursor: i64, limit: i64) -> DbResult<(Vec<Event>, i64)> {
+    let rows: Vec<EventRow> =
+        event::table.filter(event::seq.gt(cursor)).order(event::seq).limit(limit).select(EventRow::as_select()).load(conn.sql())?;
+    let last = rows.last().map_or(cursor, |row| row.seq);
+    Ok((rows.into_iter().map(event_of).collect::<DbResult<_>>()?, last))
+}
+
+#[derive(Insertable, Clone)]
+#[diesel(table_name = subject, treat_none_as_default_value = false)]
+struct SubjectRow {
+    pseudonym: String,
+    campaign: i64,
+    variant: i32,
+    part: String,
+    stratum: String,
+    recording: String,
+}
+
+/// Adds recipients; those there already stay as they are. Answers how many were new.
+pub fn enrol(conn: &mut LedgerConn, subjects: &[Subject]) -> DbResult<usize> {
+    let rows: Vec<SubjectRow> = subjects
+        .iter()
+        .map(|subject| SubjectRow {
+            pseudonym: subject.pseudonym.to_string(),
+            campaign: i64::from(subject.campaign.0),
+            variant: i32::from(subject.variant.0),
+            part: subject.part.as_str().to_owned(),
+            stratum: subject.stratum.clone(),
+            recording: subject.recording.as_str().to_owned(),
+        })
+        .collect();
+    let mut added = 0;
+    match conn.sql() {
+        AnyConnection::Sqlite(sqlite) => {
+            for row in rows {
+                added += diesel::insert_into(subject::table).values(row).on_conflict_do_nothing().execute(sqlite)?;
+            }
+        }
+        AnyConnection::Postgres(postgres) => {
+            for rows in rows.chunks(5000) {
+                added += diesel::insert_into(subject::table).values(rows).on_conflict_do_nothing().execute(postgres)?;
+            }
+        }
+    }
+    Ok(added)
+}
+
+/// How many recipients each arm has.
+pub fn enrolled(conn: &mut LedgerConn, campaign: CampaignNumber) -> DbResult<BTreeMap<(Part, VariantNumber), u64>> {
+    let rows: Vec<(String, i32, i64)> = subject::table
+        .filter(subject::campaign.eq(i64::from(campaign.0)))
+        .group_by((subject::part, subject::variant))
+        .select((subject::part, subject::variant, diesel::dsl::count_star()))
+        .load(conn.sql())?;
+    rows.into_iter()
+        .map(|(part, number, count)| {
+            let part = Part::from_word(&part).ok_or_else(|| DbError::unreadable("test or rest", &part))?;
+            Ok(((part, variant(number)?), count.unsigned_abs()))
+        })
+        .collect()
+}
+
+/// A recipient's place and state, as the projection needs them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placed {
+    /// The campaign.
+    pub campaign: CampaignNumber,
+    /// Test or rest.
+    pub part: Part,
+    /// The arm.
+    pub variant: VariantNumber,
+    /// Whether this recipient's own opens and clicks are recorded, so that a missing one means none.
+    pub measured: bool,
+    /// What has happened so far.
+    pub state: State,
+}
+
+type PlacedRow = (String, i64, i32, String, String, i32, i32, i32, Option<i64>, Option<i64>);
+
+/// Recipients by pseudonym; unknown ones are missing from the answer.
+pub fn placed(conn: &mut LedgerConn, pseudonyms: &HashSet<Pseudonym>) -> DbResult<HashMap<Pseudonym, Placed>> {
+    let texts: Vec<String> = pseudonyms.iter().map(ToString::to_string).collect();
+    let mut found = HashMap::with_capacity(texts.len());
+    for texts in texts.chunks(1000) {
+        let rows: Vec<PlacedRow> = subject::table
+            .filter(subject::pseudonym.eq_any(texts))
+            .select((
+                subject::pseudonym,
+                subject::campaign,
+                subject::variant,
+                subject::part,
+                subject::recording,
+                subject::delivery_flags,
+                subject::open_flags,
+                subject::click_flags,
+                subject::first_open_at,
+                subject::first_click_at,
+            ))
+            .load(conn.sql())?;
+        for (pseudonym, campaign, number, part, recording, delivery, opens, clicks, first_open_at, first_click_at) in rows {
+            let placed = Placed {
+                campaign: campaign_number(campaign)?,
+                part: Part::from_word(&part).ok_or_else(|| DbError::unreadable("test or rest", &part))?,
+                variant: variant(number)?,
+                measured: read::<RecordingMode>("a recording mode", &recording)? >= RecordingMode::Pseudonymous,
+                state: State { delivery, opens, clicks, first_open_at, first_click_at },
+            };
+            found.insert(read("a pseudonym", &pseudonym)?, placed);
+        }
+    }
+    Ok(found)
+}
+
+/// Writes recipients' states.
+pub fn save_states(conn: &mut LedgerConn, states: &[(Pseudonym, State)]) -> DbResult<()> {
+    for (pseudonym, state) in states {
+        diesel::update(subject::table.find(pseudonym.to_string()))
+            .set((
+                subject::delivery_flags.eq(state.delivery),
+                subject::open_flags.eq(state.opens),
+                subject::click_flags.eq(state.clicks),
+                subject::first_open_at.eq(state.first_open_at),
+                subject::first_click_at.eq(state.first_click_at),
+            ))
+            .execute(conn.sql())?;
+    }
+    Ok(())
+}
+
+/// The key of a tally: campaign, part, arm and name.
+pub type TallyKey = (CampaignNumber, Part, VariantNumber, String);
+
+/// Adds differences to tallies and moves the cursor. Call inside the transaction that read the cursor.
+pub fn save_tallies(conn: &mut LedgerConn, changes: &BTreeMap<TallyKey, i64>, cursor: i64) -> DbResult<()> {
+    for ((campaign, part, variant, name), by) in changes.iter().filter(|(_, by)| **by != 0) {
+        let key = (i64::from(campaign.0), part.as_str(), i32::from(variant.0), name.as_str());
+        let changed = diesel::update(tally::table.find(key)).set(tally::value.eq(tally::value + *by)).execute(conn.sql())?;
+        if changed == 0 {
+            diesel::insert_into(tally::table)
+                .values((
+                    tally::campaign.eq(key.0),
+                    tally::part.eq(key.1),
+                    tally::variant.eq(key.2),
+                    tally::name.eq(key.3),
+                    tally::value.eq(*by),
+                ))
+                .execute(conn.sql())?;
+        }
+    }
+    set_counter(conn, Counter::ProjectedSeq, cursor)
+}
+
+/// The tallies of a campaign.
+pub fn tallies(conn: &mut LedgerConn, campaign: CampaignNumber) -> DbResult<BTreeMap<(Part, VariantNumber, String), i64>> {
+    let rows: Vec<(String, i32, String, i64)> = tally::table
+        .filter(tally::campaign.eq(i64::from(campaign.0)))
+        .select((tally::part, tally::variant, tally::name, tally::value))
+        .load(conn.sql())?;
+    rows.into_iter()
+        .map(|(part, number, name, value)| {
+            let part = Part::from_word(&part).ok_or_else(|| DbError::unreadable("test or rest", &part))?;
+            Ok(((part, variant(number)?, name), value))
+        })
+        .collect()
+}
+
+/// Forgets every derived value, so that the projection starts again from the first event.
+pub fn reset_projection(conn: &mut LedgerConn) -> DbResult<()> {
+    diesel::delete(tally::table).execute(conn.sql())?;
+    diesel::update(subject::table)
+        .set((
+            subject::delivery_flags.eq(0),
+            subject::open_flags.eq(0),
+            subject::click_flags.eq(0),
+            subject::first_open_at.eq(None::<i64>),
+            subject::first_click_at.eq(None::<i64>),
+        ))
+        .execute(conn.sql())?;
+    set_counter(conn, Counter::ProjectedSeq, 0)
+}
+
+/// Stops measuring these recipients: later hits are answered, never recorded, and what their hits said is deleted.
+/// The counts they had are corrected by the caller's replay of the projection for them.
+pub fn withdraw(conn: &mut LedgerConn, pseudonyms: &[Pseudonym], now: Timestamp) -> DbResult<()> {
+    for pseudonym in pseudonyms {
+        let insert = diesel::insert_into(withdrawal::table)
+            .values((withdrawal::pseudonym.eq(pseudonym.to_string()), withdrawal::at.eq(now.as_millisecond())));
+        match conn.sql() {
+            AnyConnection::Sqlite(sqlite) => insert.on_conflict_do_nothing().execute(sqlite)?,
+            AnyConnection::Postgres(postgres) => insert.on_conflict_do_nothing().execute(postgres)?,
+        };
+        diesel::update(subject::table.find(pseudonym.to_string()))
+            .set(subject::recording.eq(RecordingMode::Off.as_str()))
+            .execute(conn.sql())?;
+    }
+    Ok(())
+}
+
+/// Every hit of this recipient, removed; answers the ones removed that the projection has seen, so that counts can be taken back.
+pub fn delete_hits(conn: &mut LedgerConn, pseudonym: Pseudonym) -> DbResult<Vec<Event>> {
+    let cursor = counted(conn, Counter::ProjectedSeq)?;
+    let of_recipient = event::table
+        .filter(event::pseudonym.eq(pseudonym.to_string()))
+        .filter(event::kind.eq_any([EventKind::Open.as_str(), EventKind::Click.as_str()]));
+    let rows: Vec<EventRow> = of_recipient.select(EventRow::as_select()).load(conn.sql())?;
+    count(conn, Counter::DeletedHits, i64::try_from(rows.len()).unwrap_or_default())?;
+    diesel::delete(
+        event::table
+            .filter(event::pseudonym.eq(pseudonym.to_string()))
+            .filter(event::kind.eq_any([EventKind::Open.as_str(), EventKind::Click.as_str()])),
+    )
+    .execute(conn.sql())?;
+    rows.into_iter().filter(|row| row.seq <= cursor).map(event_of).collect()
+}
+
+/// Every pseudonym whose measurement was withdrawn.
+pub fn withdrawn(conn: &mut LedgerConn) -> DbResult<HashSet<Pseudonym>> {
+    let texts: Vec<String> = withdrawal::table.select(withdrawal::pseudonym).load(conn.sql())?;
+    texts.iter().map(|text| read("a pseudonym", text)).collect()
+}
+
+/// Up to `limit` events of a campaign with numbers after the range's start up to and with its end, in order, with the last number.
+pub fn events_of_campaign(
+    conn: &mut LedgerConn,
+    campaign: CampaignNumber,
+    range: std::ops::RangeInclusive<i64>,
+    limit: i64,
+) -> DbResult<(Vec<Event>, i64)> {
+    let rows: Vec<EventRow> = event::table
+        .filter(event::campaign.eq(i64::from(campaign.0)))
+        .filter(event::seq.gt(*range.start()))
+        .filter(event::seq.le(*range.end()))
+        .order(event::seq)
+        .limit(limit)
+        .select(EventRow::as_select())
+        .load(conn.sql())?;
+    let last = rows.last().map_or(*range.start(), |row| row.seq);
+    Ok((rows.into_iter().map(event_of).collect::<DbResult<_>>()?, last))
+}
+
+/// Whether this event is stored.
+pub fn has_event(conn: &mut LedgerConn, id: EventId) -> DbResult<bool> {
+    Ok(diesel::select(diesel::dsl::exists(event::table.filter(event::id.eq(id.to_string())))).get_result(conn.sql())?)
+}
