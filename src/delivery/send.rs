@@ -1,0 +1,394 @@
+//! The work of one batch: letters leased from the queue → filled in → handed to the relay → what became of each.
+//!
+//! Cast: [`Post`] (all a worker needs), [`Letters`] (a campaign's compiled variants), [`Site`] (our addresses), [`BatchReport`].
+//!
+//! Each letter asks the vault again just before it leaves: who unsubscribed a minute ago is not mailed. It never decides which batch
+//! is next, never sleeps, and tells the ledger nothing: outcomes wait for the bridge.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::watch;
+
+use crate::content::{CompiledLetter, LetterUrls, Tracking};
+use crate::db::{DbError, VaultDb, blocking};
+use crate::delivery::journal::Journal;
+use crate::delivery::mailing::{Finished, Leased, Verdict};
+use crate::delivery::message::{MessageParts, compose, verp};
+use crate::delivery::smtp::{BeforeDot, Connection, Judgement, Outcome, RelaySettings, SmtpFault, Stage, judge};
+use crate::delivery::store;
+use crate::ids::{CampaignNumber, EventId, LinkNumber, MailingId, Mint, RecordingMode, SubscriberId, VariantNumber};
+use crate::token::{Bearer, Keys, Kind, Payload};
+use crate::vault::people::{Person, Suppression};
+use crate::vault::store as people;
+
+/// A campaign's letters, compiled once.
+#[derive(Debug)]
+pub struct Letters {
+    /// The campaign.
+    pub campaign: CampaignNumber,
+    /// Its name, for List-Id and Feedback-ID.
+    pub list: String,
+    /// The address in From.
+    pub from_address: String,
+    /// Where answers go, if elsewhere.
+    pub reply_to: Option<String>,
+    /// One per variant, the control first.
+    pub arms: Vec<CompiledLetter>,
+}
+
+/// Our own addresses, as letters name them.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// `https://news.example.org`, without a slash at the end.
+    pub base_url: String,
+    /// The domain returned letters come to.
+    pub bounce_domain: String,
+    /// The last field of Feedback-ID, 5 to 15 characters.
+    pub sender_id: String,
+}
+
+/// All a worker needs.
+#[derive(Clone)]
+pub struct Post {
+    /// People, and letters on their way.
+    pub vault: VaultDb,
+    /// Makes each step durable.
+    pub journal: Journal,
+    /// Where letters are handed over.
+    pub relay: Arc<RelaySettings>,
+    /// Our own addresses.
+    pub site: Arc<Site>,
+    /// The operator's keys.
+    pub keys: Arc<Keys>,
+    /// The campaign's letters.
+    pub letters: Arc<Letters>,
+    /// The clock.
+    pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    /// Fresh ids.
+    pub mint: Mint,
+    /// Who holds the leases.
+    pub owner: Arc<str>,
+    /// How long a letter is tried before it is given up.
+    pub give_up_after: SignedDuration,
+    /// Says when to stop: the letter at hand is finished, the rest of the batch is given back.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct BatchReport {
+    /// Accepted by the relay.
+    pub accepted: u32,
+    /// To be tried again later.
+    pub deferred: u32,
+    /// Refused for good.
+    pub refused: u32,
+    /// Of the refused: by policy or reputation, the sender's fault and not the recipient's.
+    pub blocked: u32,
+    /// Not sent.
+    pub skipped: u32,
+    /// Given back untried, because the relay cannot be used now.
+    pub given_back: u32,
+    /// Why the campaign should pause, if so.
+    pub pause: Option<String>,
+    /// Why the relay could not be used, if so; worth another try after a while.
+    pub relay_trouble: Option<String>,
+}
+
+/// Sends a batch over `connection`, opening one when needed, and leaves it open for the next batch.
+///
+/// # Errors
+/// When people cannot be read; the batch's leases then end by themselves.
+pub async fn send_batch(post: &Post, connection: &mut Option<Connection>, batch: Vec<Leased>) -> Result<BatchReport, DbError> {
+    let mut report = BatchReport::default();
+    let people = load_people(post, &batch).await?;
+    let mut left = batch.into_iter();
+    while let Some(mailing) = left.next() {
+        let letter = match fill_in(post, &mailing, people.get(&mailing.subscriber)) {
+            Ok(letter) => letter,
+            Err(reason) => {
+                report.skipped += 1;
+                end(post, mailing, Verdict::Skipped { reason }).await;
+                continue;
+            }
+        };
+        if let Err(fault) = ensure_open(&post.relay, connection).await {
+            let untried: Vec<MailingId> = std::iter::once(mailing.id).chain(left.map(|mailing| mailing.id)).collect();
+            report.given_back += u32::try_from(untried.len()).unwrap_or(u32::MAX);
+            give_back(post, untried).await?;
+            note_relay_fault(&mut report, &fault);
+            return Ok(report);
+        }
+        let Some(open) = connection.as_mut() else { continue };
+        let id = mailing.id;
+        let before_dot = async { if post.journal.commit_to(id).await { BeforeDot::Send } else { BeforeDot::Withhold } };
+        let outcome = open.transact(&letter.envelope_from, &letter.recipient, &letter.bytes, before_dot).await;
+        conclude(post, mailing, outcome, &mut report).await?;
+        if report.pause.is_some() || *post.stop.borrow() {
+            let untried: Vec<MailingId> = left.map(|mailing| mailing.id).collect();
+            report.given_back += u32::try_from(untried.len()).unwrap_or(u32::MAX);
+            give_back(post, untried).await?;
+            return Ok(report);
+        }
+    }
+    Ok(report)
+}
+
+async fn load_people(post: &Post, batch: &[Leased]) -> Result<HashMap<SubscriberId, Person>, DbError> {
+    let ids: Vec<SubscriberId> = batch.iter().map(|mailing| mailing.subscriber).collect();
+    let vault = post.vault.clone();
+    blocking(move || vault.read(|conn| people::people_by_id(conn, &ids))).await
+}
+
+async fn give_back(post: &Post, ids: Vec<MailingId>) -> Result<(), DbError> {
+    let (vault, owner) = (post.vault.clone(), post.owner.clone());
+    blocking(move || vault.write(|conn| store::give_back(conn, &ids, &owner))).await
+}
+
+async fn ensure_open(relay: &RelaySettings, connection: &mut Option<Connection>) -> Result<(), SmtpFault> {
+    if connection.as_ref().is_some_and(Connection::usable) {
+        return Ok(());
+    }
+    if let Some(used_up) = connection.take() {
+        used_up.quit().await;
+    }
+    *connection = Some(Connection::open(relay).await?);
+    Ok(())
+}
+
+fn note_relay_fault(report: &mut BatchReport, fault: &SmtpFault) {
+    if fault.judgement() == Judgement::SenderFault {
+        report.pause = Some(format!("the relay does not let us send: {fault}"));
+    } else {
+        report.relay_trouble = Some(fault.to_string());
+    }
+}
+
+/// A letter ready for the relay. Holds the address: it lives no longer than its transaction.
+struct Filled {
+    envelope_from: String,
+    recipient: String,
+    bytes: Vec<u8>,
+}
+
+/// The letter for this person, or why there is none: words without names or addresses.
+fn fill_in(post: &Post, mailing: &Leased, person: Option<&Person>) -> Result<Filled, String> {
+    let person = person.ok_or("the person is gone")?;
+    if let Some(reason) = person.suppressed {
+        return Err(reason.as_str().to_owned());
+    }
+    let letters = &post.letters;
+    let compiled = letters.arms.get(usize::from(mailing.variant.0)).ok_or("the variant is gone")?;
+    // The most restrictive wins: who opted out since enrolment is not measured.
+    let recording = mailing.recording.min(person.recording);
+    let seal = |kind, link| post.keys.seal(&payload(mailing, recording, kind, link));
+    let unsubscribe_token = seal(Kind::Unsubscribe, None);
+    let base = &post.site.base_url;
+    let unsubscribe = format!("{base}/u/{unsubscribe_token}");
+    let tracking = if recording == RecordingMode::Off {
+        Tracking::Off
+    } else {
+        Tracking::On {
+            pixel: format!("{base}/o/{}.gif", seal(Kind::Open, None)),
+            links: compiled.links().iter().map(|link| format!("{base}/c/{}", seal(Kind::Click, Some(link.number)))).collect(),
+        }
+    };
+    let urls = LetterUrls { tracking, unsubscribe: unsubscribe.clone() };
+    let values: &BTreeMap<String, String> = &person.attributes;
+    let rendered = compiled.render(values, &urls).map_err(|error| error.to_string())?;
+    let domain = letters.from_address.rsplit('@').next().unwrap_or_default();
+    let mailto = format!("u+{unsubscribe_token}@{}?subject=unsubscribe", post.site.bounce_domain);
+    let bytes = compose(&MessageParts {
+        from_name: &rendered.sender_name,
+        from_address: &letters.from_address,
+        reply_to: letters.reply_to.as_deref(),
+        to_name: None,
+        to_address: person.address.reveal(),
+        subject: &rendered.subject,
+        date: mailing.first_attempt_at.unwrap_or_else(|| (post.now)()),
+        message_id: &format!("{}@{domain}", mailing.id),
+        list_id: &format!("{}.{domain}", list_label(&letters.list)),
+        list_unsubscribe_url: &unsubscribe,
+        list_unsubscribe_mailto: Some(&mailto),
+        feedback_id: Some(&format!("c{}:{}:newsletter:{}", letters.campaign, list_label(&letters.list), post.site.sender_id)),
+        language: None,
+        text: &rendered.text,
+        html: &rendered.html,
+    })
+    .map_err(|fault| fault.to_string())?;
+    let envelope_from = verp(&seal(Kind::Bounce, None), &post.site.bounce_domain);
+    Ok(Filled { envelope_from, recipient: person.address.reveal().to_owned(), bytes })
+}
+
+/// Pixel and links of an arm in mode `aggregate` are shared by all of it; the way back of a letter never is.
+fn payload(mailing: &Leased, recording: RecordingMode, kind: Kind, link: Option<LinkNumber>) -> Payload {
+    let shared = recording == RecordingMode::Aggregate && matches!(kind, Kind::Open | Kind::Click);
+    let bearer = if shared { Bearer::Arm(mailing.variant) } else { Bearer::Recipient(mailing.pseudonym) };
+    Payload { kind, campaign: mailing.campaign, bearer, variant: mailing.variant, link, mode: recording }
+}
+
+/// A list's name as a label of a domain name: letters, digits and hyphens.
+fn list_label(name: &str) -> String {
+    let label: String = name
+        .chars()
+        .map(|character| if character.is_ascii_alphanumeric() { character.to_ascii_lowercase() } else { '-' })
+        .take(40)
+        .collect();
+    let label = label.trim_matches('-').to_owned();
+    if label.is_empty() { "list".to_owned() } else { label }
+}
+
+async fn conclude(post: &Post, mailing: Leased, outcome: Outcome, report: &mut BatchReport) -> Result<(), DbError> {
+    let verdict = match outcome {
+        Outcome::Accepted { .. } => {
+            report.accepted += 1;
+            Verdict::Accepted
+        }
+        Outcome::Refused { stage, code, enhanced, text } => return refused(post, mailing, (stage, code, enhanced, text), report).await,
+        Outcome::Deferred { stage, code, enhanced, text } => {
+            let reason = coded("later", code, enhanced.as_deref());
+            if judge(stage, code, enhanced.as_deref(), &text) == Judgement::SenderFault {
+                report.blocked += 1;
+            }
+            defer(post, &mailing, reason, report)
+        }
+        Outcome::Lost { after_dot: true, .. } => Verdict::Unknown,
+        Outcome::Lost { after_dot: false, why, .. } => {
+            report.relay_trouble = Some(why);
+            defer(post, &mailing, "connection lost".to_owned(), report)
+        }
+        Outcome::Unsupported { why } => {
+            report.skipped += 1;
+            Verdict::Skipped { reason: why.to_string() }
+        }
+        // The lease was lost or the mark is not durable: the letter has not left, and whoever holds it now decides.
+        Outcome::Withheld => return Ok(()),
+    };
+    end(post, mailing, verdict).await;
+    Ok(())
+}
+
+type Refusal = (Stage, u16, Option<String>, String);
+
+async fn refused(post: &Post, mailing: Leased, (stage, code, enhanced, text): Refusal, report: &mut BatchReport) -> Result<(), DbError> {
+    let judgement = judge(stage, code, enhanced.as_deref(), &text);
+    if judgement == Judgement::SenderFault && !matches!(stage, Stage::Rcpt | Stage::Dot) {
+        report.pause = Some(format!("the relay refuses our letters at {stage:?} with {code}: {text}"));
+        let verdict = Verdict::Deferred { until: (post.now)(), reason: coded("block", code, enhanced.as_deref()) };
+        end(post, mailing, verdict).await;
+        return Ok(());
+    }
+    report.refused += 1;
+    let class = match judgement {
+        Judgement::AddressFault => {
+            suppress(post, mailing.subscriber).await?;
+            "hard"
+        }
+        Judgement::SenderFault => {
+            report.blocked += 1;
+            "block"
+        }
+        Judgement::MailboxFault | Judgement::Retry => "soft",
+    };
+    end(post, mailing, Verdict::Refused { reason: coded(class, code, enhanced.as_deref()) }).await;
+    Ok(())
+}
+
+async fn suppress(post: &Post, subscriber: SubscriberId) -> Result<(), DbError> {
+    let (vault, now) = (post.vault.clone(), (post.now)());
+    blocking(move || vault.write(|conn| people::suppress(conn, subscriber, Suppression::HardBounce, now))).await.map(|_| ())
+}
+
+/// `hard 550 5.1.1`: a class and codes, nothing a relay could hide an address in.
+fn coded(class: &str, code: u16, enhanced: Option<&str>) -> String {
+    match enhanced {
+        Some(enhanced) => format!("{class} {code} {enhanced}"),
+        None => format!("{class} {code}"),
+    }
+}
+
+fn defer(post: &Post, mailing: &Leased, reason: String, report: &mut BatchReport) -> Verdict {
+    let now = (post.now)();
+    let tried_for = mailing.first_attempt_at.map_or(SignedDuration::ZERO, |first| now.duration_since(first));
+    if tried_for >= post.give_up_after {
+        return Verdict::Failed { reason };
+    }
+    report.deferred += 1;
+    let until = now.checked_add(backoff(mailing.attempts, mailing.id)).unwrap_or(now);
+    Verdict::Deferred { until, reason }
+}
+
+/// Doubling from one minute to four hours, spread by ±20 % so that letters deferred together do not come back together. The spread
+/// comes from the mailing's own random id.
+fn backoff(attempts: u32, id: MailingId) -> SignedDuration {
+    let base = (60_i64 << attempts.min(8)).min(4 * 3600);
+    let spread = i64::from(id.as_bytes()[15]) * 40 / 255 - 20;
+    SignedDuration::from_millis(base * 1000 + base * 10 * spread)
+}
+
+async fn end(post: &Post, mailing: Leased, verdict: Verdict) {
+    let finished = Finished { mailing, verdict, event: EventId::from_bytes((post.mint)()), at: (post.now)() };
+    post.journal.finish(finished).await;
+}
+
+/// A finished message as a person would get it, for test mail and previews: no mailing, no tracking.
+///
+/// # Errors
+/// What keeps the letter from being made, in words.
+pub fn test_message(
+    letters: &Letters,
+    variant: VariantNumber,
+    to: &str,
+    values: &BTreeMap<String, String>,
+    now: Timestamp,
+) -> Result<Vec<u8>, String> {
+    let compiled = letters.arms.get(usize::from(variant.0)).ok_or("there is no such variant")?;
+    let domain = letters.from_address.rsplit('@').next().unwrap_or_default();
+    let unsubscribe = format!("https://{domain}/");
+    let urls = LetterUrls { tracking: Tracking::Off, unsubscribe: unsubscribe.clone() };
+    let rendered = compiled.render(values, &urls).map_err(|error| error.to_string())?;
+    compose(&MessageParts {
+        from_name: &rendered.sender_name,
+        from_address: &letters.from_address,
+        reply_to: letters.reply_to.as_deref(),
+        to_name: None,
+        to_address: to,
+        subject: &rendered.subject,
+        date: now,
+        message_id: &format!("test-{}@{domain}", now.as_nanosecond()),
+        list_id: &format!("{}.{domain}", list_label(&letters.list)),
+        list_unsubscribe_url: &unsubscribe,
+        list_unsubscribe_mailto: None,
+        feedback_id: None,
+        language: None,
+        text: &rendered.text,
+        html: &rendered.html,
+    })
+    .map_err(|fault| fault.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_four_hours_and_are_spread() {
+        let id = |last: u8| {
+            let mut bytes = [0; 16];
+            bytes[15] = last;
+            MailingId::from_bytes(bytes)
+        };
+        assert_eq!(backoff(0, id(0)), SignedDuration::from_secs(48));
+        assert_eq!(backoff(0, id(255)), SignedDuration::from_secs(72));
+        assert!(backoff(1, id(128)) > backoff(0, id(128)));
+        assert!(backoff(40, id(255)) <= SignedDuration::from_secs(5 * 3600));
+    }
+
+    #[test]
+    fn a_lists_name_becomes_a_label() {
+        assert_eq!(list_label("Kunden & Freunde 2026"), "kunden---freunde-2026");
+        assert_eq!(list_label("Клиенты"), "list");
+    }
+}

@@ -1,0 +1,221 @@
+//! Whose fault a refusal is.
+//!
+//! Cast: [`judge`] and its answer, [`Judgement`].
+//!
+//! Doubt never suppresses anybody: a refusal that does not clearly say "this address does not exist" counts softly at most.
+//! Codes: RFC 3463 and the IANA registry of enhanced status codes; Gmail and Microsoft publish theirs outside it.
+
+use super::Stage;
+
+/// What a refusal means for the mailing, the contact and the campaign.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Judgement {
+    /// The address or its domain does not exist: suppress it.
+    AddressFault,
+    /// We, our relay or our letter were refused: pause the campaign; never counts against the contact. A refusal by a 4xx code
+    /// is still tried again once the campaign goes on.
+    SenderFault,
+    /// The mailbox cannot take this now, full or disabled: counts softly.
+    MailboxFault,
+    /// Try again later.
+    Retry,
+}
+
+/// Texts by which an address is said not to exist. Narrow on purpose: "domain does not exist" is often said of the sender's.
+const NO_SUCH_ADDRESS: [&str; 22] = [
+    "user unknown",
+    "unknown user",
+    "unknown recipient",
+    "recipient unknown",
+    "unknown mailbox",
+    "mailbox unknown",
+    "no such user",
+    "no such recipient",
+    "no such mailbox",
+    "no such address",
+    "no mailbox here",
+    "mailbox not found",
+    "user not found",
+    "recipient not found",
+    "invalid recipient",
+    "invalid mailbox",
+    "mailbox does not exist",
+    "user does not exist",
+    "account does not exist",
+    "account that you tried to reach does not exist",
+    "address does not exist",
+    "user doesn't have a",
+];
+
+/// Texts by which a mailbox is said to be full or closed for now.
+const MAILBOX_TROUBLE: [&str; 8] =
+    ["quota", "mailbox full", "mailbox is full", "storage", "inactive", "disabled", "suspended", "not accepting messages"];
+
+/// Texts by which we are refused, not the recipient.
+const SENDER_TROUBLE: [&str; 24] = [
+    "spam",
+    "spf",
+    "dkim",
+    "dmarc",
+    "blacklist",
+    "blocklist",
+    "block list",
+    "blocked",
+    "denied",
+    "reputation",
+    "policy",
+    "rate limit",
+    "too many",
+    "throttl",
+    "unsolicited",
+    "unauthenticated",
+    "authentication",
+    "relay",
+    "sender",
+    "reverse dns",
+    "ptr record",
+    "rbl",
+    "dnsbl",
+    "poor",
+];
+
+/// Maps a refusal to a [`Judgement`]; `enhanced` is the RFC 3463 code, `text` the rest of the reply.
+///
+/// Before RCPT nobody knows whom the letter is for, so a permanent refusal there is always ours.
+pub fn judge(stage: Stage, code: u16, enhanced: Option<&str>, text: &str) -> Judgement {
+    let text = text.to_ascii_lowercase();
+    let enhanced = enhanced.and_then(subject_and_detail);
+    if code < 500 {
+        return if enhanced.is_some_and(refuses_sender_for_now) { Judgement::SenderFault } else { Judgement::Retry };
+    }
+    if !matches!(stage, Stage::Rcpt | Stage::Dot) {
+        return Judgement::SenderFault;
+    }
+    match enhanced {
+        Some((1, 0)) | Some((0, _)) | Some((2, 0 | 1)) | Some((4, 1)) | Some((5, _)) | None => by_text(stage, code, enhanced, &text),
+        Some((1, 1 | 2 | 3 | 6 | 10)) => Judgement::AddressFault,
+        Some((1, 7 | 8)) => Judgement::SenderFault,
+        Some((1, _)) => Judgement::MailboxFault,
+        Some((2, 3)) | Some((3, 4)) => Judgement::SenderFault,
+        Some((2 | 3, _)) => Judgement::MailboxFault,
+        // 5.4.5 is Gmail's daily sending limit.
+        Some((4, 5)) => Judgement::SenderFault,
+        Some((4, _)) => Judgement::MailboxFault,
+        // The mailbox or its domain has changed hands (RFC 7293): whoever agreed is gone.
+        Some((7, 17 | 18)) => Judgement::AddressFault,
+        // The account is disabled, or the mailbox takes mail from some people only.
+        Some((7, 13 | 120..=149)) => Judgement::MailboxFault,
+        Some(_) => Judgement::SenderFault,
+    }
+}
+
+/// Codes that do not decide by themselves: the words do.
+fn by_text(stage: Stage, code: u16, enhanced: Option<(u16, u16)>, text: &str) -> Judgement {
+    let has = |phrases: &[&str]| phrases.iter().any(|phrase| text.contains(phrase));
+    if has(&NO_SUCH_ADDRESS) {
+        return Judgement::AddressFault;
+    }
+    // Microsoft's way to say that a directory does not hold the recipient.
+    if enhanced == Some((4, 1)) && text.contains("recipient address rejected") {
+        return Judgement::AddressFault;
+    }
+    if matches!(enhanced, Some((2 | 4, _))) || has(&MAILBOX_TROUBLE) {
+        return Judgement::MailboxFault;
+    }
+    if has(&SENDER_TROUBLE) {
+        return Judgement::SenderFault;
+    }
+    match (stage, code, enhanced) {
+        // "User not local" and "mailbox name not allowed" (RFC 5321 §4.2.3).
+        (Stage::Rcpt, 551 | 553, None) => Judgement::AddressFault,
+        (Stage::Rcpt, _, None | Some((0 | 1, _))) | (_, 552, _) => Judgement::MailboxFault,
+        (Stage::Rcpt, 550, Some((5, _))) => Judgement::MailboxFault,
+        _ => Judgement::SenderFault,
+    }
+}
+
+/// Deferrals that more letters would only make worse: Gmail x.7.23 to x.7.40 and Microsoft's rate and reputation codes.
+fn refuses_sender_for_now(code: (u16, u16)) -> bool {
+    matches!(code, (7, 23..=40 | 500..=799))
+}
+
+fn subject_and_detail(enhanced: &str) -> Option<(u16, u16)> {
+    let mut fields = enhanced.split('.').skip(1).map(str::parse::<u16>);
+    Some((fields.next()?.ok()?, fields.next()?.ok()?))
+}
+
+/// Whether a local part is one of the words judged by; masking it would hide the reason.
+pub(super) fn is_a_word_of_replies(word: &str) -> bool {
+    let word = word.to_ascii_lowercase();
+    let phrases = NO_SUCH_ADDRESS.iter().chain(&MAILBOX_TROUBLE).chain(&SENDER_TROUBLE);
+    phrases.flat_map(|phrase| phrase.split(' ')).any(|other| other == word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Judgement::{AddressFault, MailboxFault, Retry, SenderFault};
+    use super::*;
+
+    #[test]
+    fn refusals_are_laid_at_the_right_door() {
+        let cases = [
+            // Temporary codes.
+            (Stage::Rcpt, 450, Some("4.2.1"), "The user you are trying to contact is receiving mail too quickly", Retry),
+            (Stage::Rcpt, 452, Some("4.2.2"), "Mailbox full", Retry),
+            (Stage::Rcpt, 451, Some("4.7.1"), "Greylisted", Retry),
+            (Stage::Connect, 421, None, "Too many connections", Retry),
+            (Stage::Dot, 421, Some("4.7.28"), "unusual rate of unsolicited mail", SenderFault),
+            (Stage::Dot, 421, Some("4.7.26"), "unauthenticated", SenderFault),
+            (Stage::Rcpt, 451, Some("4.7.650"), "The mail server has been temporarily rate limited", SenderFault),
+            // Addresses.
+            (Stage::Rcpt, 550, Some("5.1.1"), "whatever", AddressFault),
+            (Stage::Rcpt, 550, Some("5.1.10"), "recipient not found by SMTP address lookup", AddressFault),
+            (Stage::Rcpt, 550, None, "No such user here", AddressFault),
+            (Stage::Rcpt, 550, Some("5.2.1"), "The account does not exist", AddressFault),
+            (Stage::Rcpt, 550, Some("5.4.1"), "Recipient address rejected: Access denied", AddressFault),
+            (Stage::Rcpt, 550, Some("5.5.0"), "Requested action not taken: mailbox unavailable, user unknown", AddressFault),
+            (Stage::Rcpt, 553, None, "not allowed", AddressFault),
+            (Stage::Dot, 550, Some("5.1.1"), "User unknown", AddressFault),
+            (Stage::Rcpt, 550, Some("5.7.17"), "Mailbox owner has changed", AddressFault),
+            // Mailboxes.
+            (Stage::Rcpt, 552, Some("5.2.2"), "over quota", MailboxFault),
+            (Stage::Rcpt, 552, None, "too much", MailboxFault),
+            (Stage::Rcpt, 550, Some("5.2.1"), "account is disabled", MailboxFault),
+            (Stage::Rcpt, 550, Some("5.7.13"), "user account disabled", MailboxFault),
+            (Stage::Rcpt, 550, Some("5.7.133"), "sender not authenticated for group", MailboxFault),
+            (Stage::Rcpt, 550, None, "Requested action not taken", MailboxFault),
+            (Stage::Rcpt, 550, Some("5.4.4"), "Unable to route", MailboxFault),
+            (Stage::Rcpt, 550, Some("5.0.0"), "quota exceeded", MailboxFault),
+            // Us.
+            (Stage::Rcpt, 550, Some("5.1.8"), "sender domain does not exist", SenderFault),
+            (Stage::Rcpt, 550, Some("5.7.1"), "relaying denied", SenderFault),
+            (Stage::Rcpt, 554, None, "blocked using a blocklist", SenderFault),
+            (Stage::Dot, 550, Some("5.7.26"), "unauthenticated", SenderFault),
+            (Stage::Dot, 550, Some("5.7.40"), "no DMARC record", SenderFault),
+            (Stage::Dot, 550, Some("5.7.515"), "Access denied, sending domain does not meet the required level", SenderFault),
+            (Stage::Dot, 554, Some("5.7.9"), "Message not accepted for policy reasons", SenderFault),
+            (Stage::Dot, 554, None, "Message not accepted. Invalid Subject header", SenderFault),
+            (Stage::Dot, 552, Some("5.3.4"), "too big", SenderFault),
+            (Stage::Rcpt, 550, Some("5.4.5"), "Daily user sending limit exceeded", SenderFault),
+            (Stage::Dot, 554, Some("5.6.0"), "malformed", SenderFault),
+            (Stage::Mail, 550, Some("5.1.1"), "User unknown", SenderFault),
+            (Stage::Auth, 535, Some("5.7.8"), "bad credentials", SenderFault),
+            (Stage::Data, 554, Some("5.5.1"), "no valid recipients", SenderFault),
+        ];
+        for (stage, code, enhanced, text, expected) in cases {
+            assert_eq!(judge(stage, code, enhanced, text), expected, "{stage:?} {code} {enhanced:?} {text}");
+        }
+    }
+
+    #[test]
+    fn no_code_without_words_suppresses_a_contact_but_the_ones_that_name_the_address() {
+        let suppressing = ["1.1", "1.2", "1.3", "1.6", "1.10", "7.17", "7.18"];
+        for subject in 0..=7 {
+            for detail in 0..=999 {
+                let enhanced = format!("5.{subject}.{detail}");
+                let suppresses = judge(Stage::Rcpt, 550, Some(&enhanced), "refused") == AddressFault;
+                assert_eq!(suppresses, suppressing.iter().any(|code| enhanced[2..] == **code), "{enhanced}");
+            }
+        }
+    }
+}
