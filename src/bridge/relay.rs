@@ -1,0 +1,45 @@
+//! What became of letters, copied from the vault to the ledger under the pseudonym.
+//!
+//! Exactly once by the outcome's id: the ledger passes over what it has, and only then the outcome is marked. Run it as often as you like.
+
+use crate::db::{DbResult, LedgerDb, VaultDb};
+use crate::delivery::mailing::{Outcome, OutcomeKind};
+use crate::delivery::store as deliveries;
+use crate::ledger::event::{Event, EventKind, Whose};
+use crate::ledger::store as events;
+
+/// Most outcomes copied in one step.
+const STEP: i64 = 2000;
+
+/// Copies the next outcomes; answers how many, 0 when nothing is left.
+pub fn relay(vault: &VaultDb, ledger: &LedgerDb) -> DbResult<usize> {
+    let outcomes = vault.read(|conn| deliveries::outcomes_waiting(conn, STEP))?;
+    if outcomes.is_empty() {
+        return Ok(0);
+    }
+    let facts: Vec<Event> = outcomes.iter().map(event).collect();
+    ledger.write(|conn| events::append(conn, &facts))?;
+    vault.write(|conn| deliveries::mark_relayed(conn, &outcomes))?;
+    Ok(outcomes.len())
+}
+
+fn event(outcome: &Outcome) -> Event {
+    Event {
+        id: outcome.event,
+        campaign: outcome.campaign,
+        whose: Whose::Recipient(outcome.pseudonym),
+        kind: match outcome.kind {
+            OutcomeKind::Sent => EventKind::Sent,
+            OutcomeKind::Refused => EventKind::Refused,
+            OutcomeKind::Failed => EventKind::Failed,
+            OutcomeKind::Skipped => EventKind::Skipped,
+            OutcomeKind::Uncertain => EventKind::Uncertain,
+            OutcomeKind::Bounced => EventKind::Bounced,
+            OutcomeKind::Complained => EventKind::Complained,
+            OutcomeKind::Unsubscribed => EventKind::Unsubscribed,
+        },
+        at: outcome.at,
+        hit: None,
+        reason: (!outcome.reason.is_empty()).then(|| outcome.reason.clone()),
+    }
+}

@@ -1,0 +1,140 @@
+//! A result as CSV, and as a table for a terminal.
+//!
+//! The same struct as the page; nothing is computed here, and nothing in it names a person.
+
+use std::fmt::Write as _;
+
+use crate::report::page::{CheckLevel, Estimate, ResultPage};
+use crate::report::wording::{interval_words, p_words, percent};
+
+/// One line per arm: counts, rate and interval.
+///
+/// # Errors
+/// Only if memory for the text cannot be had.
+pub fn csv(page: &ResultPage) -> Result<String, csv::Error> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record([
+        "variant",
+        "value",
+        "enrolled",
+        "sent",
+        "delivered",
+        "skipped",
+        "failed",
+        "waiting",
+        "bounced",
+        "unsubscribed",
+        "successes",
+        "trials",
+        "rate",
+        "rate_lower",
+        "rate_upper",
+        "difference",
+        "difference_lower",
+        "difference_upper",
+        "p_value",
+        "adjusted_p_value",
+    ])?;
+    for (index, arm) in page.arms.iter().enumerate() {
+        let comparison = index.checked_sub(1).and_then(|index| page.comparisons.get(index));
+        let mut row = vec![arm.letter.clone(), arm.value.clone()];
+        let numbers = [
+            arm.enrolled,
+            arm.sent,
+            arm.delivered,
+            arm.skipped,
+            arm.failed,
+            arm.waiting,
+            arm.bounced,
+            arm.unsubscribed,
+            arm.successes,
+            arm.trials,
+        ];
+        row.extend(numbers.iter().map(ToString::to_string));
+        row.extend(cells(Some(&arm.rate)));
+        row.extend(cells(comparison.map(|comparison| &comparison.difference)));
+        let p = |value: Option<f64>| value.map(|p| p.to_string()).unwrap_or_default();
+        row.push(p(comparison.and_then(|comparison| comparison.p_value)));
+        row.push(p(comparison.and_then(|comparison| comparison.adjusted_p_value)));
+        writer.write_record(row)?;
+    }
+    let bytes = writer.into_inner().map_err(|error| csv::Error::from(error.into_error()))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn cells(estimate: Option<&Estimate>) -> [String; 3] {
+    match estimate {
+        Some(Estimate::Interval { estimate, lower, upper }) => [estimate.to_string(), lower.to_string(), upper.to_string()],
+        Some(Estimate::NotEstimable { .. }) | None => [String::new(), String::new(), String::new()],
+    }
+}
+
+/// A table to read in a terminal, at most 100 characters wide but for the varied values.
+pub fn table(page: &ResultPage) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = write_table(&mut text, page);
+    text
+}
+
+fn write_table(text: &mut String, page: &ResultPage) -> std::fmt::Result {
+    writeln!(text, "{} ({}), {}\n", page.campaign, page.state, page.as_of)?;
+    writeln!(text, "  {}", page.verdict.sentence)?;
+    if !page.verdict.detail.is_empty() {
+        writeln!(text, "  {}", page.verdict.detail)?;
+    }
+    writeln!(text, "\n  What differs: {}. Compared by: {} of those {}.\n", page.element, page.metric, page.denominator)?;
+    writeln!(
+        text,
+        "  {:<3} {:>9} {:>9} {:>9} {:>8} {:>9} {:>9}  {:<26} value",
+        "", "enrolled", "sent", "delivered", "bounced", "success", "of", "rate (interval)"
+    )?;
+    for arm in &page.arms {
+        writeln!(
+            text,
+            "  {:<3} {:>9} {:>9} {:>9} {:>8} {:>9} {:>9}  {:<26} {}",
+            arm.letter,
+            arm.enrolled,
+            arm.sent,
+            arm.delivered,
+            arm.bounced,
+            arm.successes,
+            arm.trials,
+            rate_words(&arm.rate),
+            arm.value
+        )?;
+    }
+    writeln!(text)?;
+    for comparison in &page.comparisons {
+        let p = comparison.adjusted_p_value.map(|p| format!(", {}", p_words(p))).unwrap_or_default();
+        writeln!(text, "  {} − {}: {}{p}", comparison.variant, comparison.control, interval_words(&comparison.difference))?;
+    }
+    writeln!(text, "\n  Counted raw, standard and strict: {}", page.agreement.note)?;
+    for counting in &page.countings {
+        writeln!(text, "    {:<9} {}", counting.counting, counting.verdict)?;
+    }
+    writeln!(text, "\n  Checks")?;
+    for check in &page.checks {
+        let word = match check.level {
+            CheckLevel::Ok => "ok",
+            CheckLevel::Warn => "doubt",
+            CheckLevel::Stop => "STOP",
+        };
+        let figure = if check.figure.is_empty() { String::new() } else { format!(" ({})", check.figure) };
+        writeln!(text, "    {word:<6} {}: {}{figure}", check.name, check.sentence)?;
+    }
+    for note in &page.notes {
+        writeln!(text, "    note   {note}")?;
+    }
+    if !page.plan.hash.is_empty() {
+        writeln!(text, "\n  Sealed {} with {}", page.plan.sealed_at, page.plan.hash)?;
+    }
+    Ok(())
+}
+
+fn rate_words(rate: &Estimate) -> String {
+    match rate {
+        Estimate::Interval { estimate, lower, upper } => format!("{} ({} – {})", percent(*estimate), percent(*lower), percent(*upper)),
+        Estimate::NotEstimable { .. } => "cannot estimate".to_owned(),
+    }
+}

@@ -1,0 +1,66 @@
+//! One request for a pixel or a link: is the token ours, may it be recorded, and what does it mean?
+//!
+//! Cast: [`admit`], its answer [`Admission`], [`Recorded`] (the event to store).
+//!
+//! Pure but for what is held in memory: no database is asked, so a forged token costs none, and an outage changes nothing.
+
+use jiff::Timestamp;
+
+use crate::ids::{EventId, RecordingMode};
+use crate::ledger::event::{Event, EventKind, Hit, Whose};
+use crate::signal::client::reduce;
+use crate::signal::{DeliveryAge, HitKind, RequestFacts, classify};
+use crate::token::{Bearer, Kind, Payload};
+use crate::tracking::Tracker;
+
+/// What to do with a request.
+#[derive(Debug, Clone)]
+pub enum Admission {
+    /// Not our token: a pixel is answered as always, a link is not found. Nothing is stored.
+    Refused,
+    /// Ours, but nothing may be recorded: answer as always.
+    Unrecorded(Payload),
+    /// Record this, then answer.
+    Recorded(Payload, Box<Event>),
+}
+
+/// Judges a request. `id` names the event it may become.
+pub fn admit(tracker: &Tracker, kind: HitKind, token: &str, facts: RequestFacts<'_>, now: Timestamp, id: EventId) -> Admission {
+    let token_kind = match kind {
+        HitKind::Open => Kind::Open,
+        HitKind::Click => Kind::Click,
+    };
+    let Ok(payload) = tracker.keys.open(token_kind, token) else {
+        tracker.counts.refused();
+        return Admission::Refused;
+    };
+    if !may_record(tracker, &payload) {
+        tracker.counts.unrecorded();
+        return Admission::Unrecorded(payload);
+    }
+    let client = reduce(facts, &tracker.networks);
+    // The relay's clock is not the mailbox's: how long ago a letter was delivered is not known here, so rules on it stay off.
+    let verdict = classify(kind, &client, DeliveryAge::Unknown);
+    let event = Event {
+        id,
+        campaign: payload.campaign,
+        whose: match payload.bearer {
+            Bearer::Recipient(pseudonym) => Whose::Recipient(pseudonym),
+            Bearer::Arm(variant) => Whose::Arm(variant),
+        },
+        kind: match kind {
+            HitKind::Open => EventKind::Open,
+            HitKind::Click => EventKind::Click,
+        },
+        at: now,
+        hit: Some(Hit { link: payload.link, verdict, family: client.family, device: client.device }),
+        reason: None,
+    };
+    Admission::Recorded(payload, Box::new(event))
+}
+
+fn may_record(tracker: &Tracker, payload: &Payload) -> bool {
+    let measured = tracker.targets.campaign(payload.campaign).is_some_and(|target| target.records);
+    let withdrawn = matches!(payload.bearer, Bearer::Recipient(pseudonym) if tracker.targets.is_withdrawn(pseudonym));
+    measured && !withdrawn && payload.mode != RecordingMode::Off
+}

@@ -1,0 +1,48 @@
+//! What the tracker knows of campaigns, held in memory: where links lead, whether hits are recorded, whose measurement was withdrawn.
+//!
+//! Cast: [`Targets`], [`Target`] (one campaign). Filled by the composition root, which may read campaigns; this room may not.
+//!
+//! A link's destination comes from here, never from the request. A campaign that is not here yet is asked for once by the caller.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::ids::{CampaignNumber, LinkNumber, Pseudonym, VariantNumber};
+
+/// One campaign, as the tracker needs it.
+#[derive(Debug, Clone, Default)]
+pub struct Target {
+    /// Whether its hits are recorded now.
+    pub records: bool,
+    /// Where its links lead.
+    pub links: HashMap<(VariantNumber, LinkNumber), Arc<str>>,
+}
+
+/// Every campaign with letters out in the world.
+#[derive(Debug, Default)]
+pub struct Targets {
+    campaigns: RwLock<HashMap<CampaignNumber, Arc<Target>>>,
+    withdrawn: RwLock<HashSet<Pseudonym>>,
+}
+
+impl Targets {
+    /// A campaign, if it is known here.
+    pub fn campaign(&self, number: CampaignNumber) -> Option<Arc<Target>> {
+        self.campaigns.read().unwrap_or_else(PoisonError::into_inner).get(&number).cloned()
+    }
+
+    /// Replaces everything known of campaigns.
+    pub fn replace(&self, campaigns: HashMap<CampaignNumber, Arc<Target>>) {
+        *self.campaigns.write().unwrap_or_else(PoisonError::into_inner) = campaigns;
+    }
+
+    /// Whether this recipient's measurement was withdrawn.
+    pub fn is_withdrawn(&self, pseudonym: Pseudonym) -> bool {
+        self.withdrawn.read().unwrap_or_else(PoisonError::into_inner).contains(&pseudonym)
+    }
+
+    /// Stops recording these recipients from now on.
+    pub fn withdraw(&self, pseudonyms: impl IntoIterator<Item = Pseudonym>) {
+        self.withdrawn.write().unwrap_or_else(PoisonError::into_inner).extend(pseudonyms);
+    }
+}
