@@ -35,6 +35,16 @@ pub fn lists(conn: &mut VaultConn) -> DbResult<Vec<List>> {
     Ok(names.into_iter().map(|(id, name)| List { people: count(&people, &id), suppressed: count(&suppressed, &id), name }).collect())
 }
 
+/// All people, each counted once, and those of them who may not be mailed.
+pub fn people_count(conn: &mut VaultConn) -> DbResult<(u64, u64)> {
+    let people: i64 = subscriber::table.count().get_result(conn.sql())?;
+    let suppressed: i64 = subscriber::table
+        .filter(subscriber::id.eq_any(suppression::table.select(suppression::subscriber_id)))
+        .count()
+        .get_result(conn.sql())?;
+    Ok((people.unsigned_abs(), suppressed.unsigned_abs()))
+}
+
 /// The names of all lists.
 pub fn list_names(conn: &mut VaultConn) -> DbResult<Vec<String>> {
     Ok(list::table.order(list::name).select(list::name).load(conn.sql())?)

@@ -1,0 +1,270 @@
+//! What a user can do with campaigns: the verbs that web pages, command line and HTTP API all call.
+//!
+//! Cast: [`draft`], [`redraft`], [`check`], [`launch`], [`pause`], [`resume`], [`decide`], [`close`], [`progress`], [`results`],
+//! [`share`]. Names are looked up by [`find`].
+//!
+//! It translates between rooms and keeps nothing; who may do what is the shells' affair.
+
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+
+use crate::app::clock;
+use crate::app::lab::Lab;
+use crate::bridge::launch::{self, LaunchError};
+use crate::campaign::definition::Definition;
+use crate::campaign::file::{self, Problem};
+use crate::campaign::state::State;
+use crate::campaign::store::{self as campaigns, Campaign};
+use crate::db::DbError;
+use crate::delivery::mailing::Counts as MailingCounts;
+use crate::delivery::store as deliveries;
+use crate::ids::{CampaignNumber, VariantNumber};
+use crate::ledger::store as events;
+use crate::ledger::subject::{Part, Tally};
+use crate::report::page::ResultPage;
+use crate::report::results as reports;
+use crate::vault::store as people;
+
+/// Why something could not be done, in words for the user.
+#[derive(Debug, thiserror::Error)]
+pub enum CampaignError {
+    /// A step that cannot be taken.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    /// A database failed.
+    #[error(transparent)]
+    Database(#[from] DbError),
+    /// The file says something that cannot be.
+    #[error("the campaign has {} problem{}", .0.len(), if .0.len() == 1 { "" } else { "s" })]
+    Problems(Vec<Problem>),
+    /// No such campaign.
+    #[error("no campaign is named {0:?}; `letterlab campaign list` shows them")]
+    Unknown(String),
+    /// The name is taken.
+    #[error("a campaign named {0:?} exists already; choose another name")]
+    NameTaken(String),
+    /// The sealed letter does not compile any more.
+    #[error(transparent)]
+    Letters(#[from] anyhow::Error),
+}
+
+/// The answer of these verbs.
+pub type Done<T> = Result<T, CampaignError>;
+
+/// A campaign by name or number.
+pub fn find(lab: &Lab, name: &str) -> Done<Campaign> {
+    lab.ledger
+        .read(|conn| match campaigns::by_name(conn, name)? {
+            Some(campaign) => Ok(Some(campaign)),
+            None => match name.parse() {
+                Ok(number) => campaigns::by_number(conn, number),
+                Err(_) => Ok(None),
+            },
+        })?
+        .ok_or_else(|| CampaignError::Unknown(name.to_owned()))
+}
+
+/// A campaign by number.
+pub fn by_number(lab: &Lab, number: CampaignNumber) -> Done<Campaign> {
+    lab.ledger.read(|conn| campaigns::by_number(conn, number))?.ok_or_else(|| CampaignError::Unknown(number.to_string()))
+}
+
+/// Every campaign, the newest first.
+pub fn all(lab: &Lab) -> Done<Vec<Campaign>> {
+    Ok(lab.ledger.read(campaigns::all)?)
+}
+
+/// Reads a campaign's text and answers everything wrong with it, lines included; an empty list is a campaign that can be launched.
+/// `load` reads the letter's file, if it names one.
+pub fn check(lab: &Lab, text: &str, load: &dyn Fn(&str) -> Result<String, String>) -> Done<(Option<Definition>, Vec<Problem>)> {
+    match file::read(text, load) {
+        Err(problems) => Ok((None, problems)),
+        Ok(definition) => {
+            let problems = file::with_lines(text, check_definition(lab, &definition)?);
+            Ok((Some(definition), problems))
+        }
+    }
+}
+
+/// Everything that keeps a definition from being launched, its list included.
+pub fn check_definition(lab: &Lab, definition: &Definition) -> Done<Vec<Problem>> {
+    let (fields, lists) = lab.vault.read(|conn| Ok::<_, DbError>((people::fields(conn, &definition.list)?, people::list_names(conn)?)))?;
+    let mut problems = definition.problems(fields.as_ref());
+    if fields.is_none() && !definition.list.is_empty() {
+        let there = if lists.is_empty() {
+            "there are none yet: import people first".to_owned()
+        } else {
+            format!("there are: {}", lists.join(", "))
+        };
+        problems.push(Problem::of("list", format!("no list is named {:?}; {there}", definition.list)));
+    }
+    Ok(problems)
+}
+
+/// Stores a new draft from its text.
+///
+/// # Errors
+/// [`CampaignError::Problems`], [`CampaignError::NameTaken`].
+pub fn draft(lab: &Lab, text: &str, load: &dyn Fn(&str) -> Result<String, String>) -> Done<CampaignNumber> {
+    let (definition, problems) = check(lab, text, load)?;
+    match definition {
+        Some(definition) if problems.is_empty() => {
+            let now = lab.clock.now();
+            lab.ledger.write(|conn| campaigns::create(conn, &definition, now)).map_err(|error| taken(error, &definition))
+        }
+        _ => Err(CampaignError::Problems(problems)),
+    }
+}
+
+/// Replaces a draft by another text.
+///
+/// # Errors
+/// [`CampaignError::Problems`], [`CampaignError::NameTaken`], and that it is no draft any more.
+pub fn redraft(lab: &Lab, number: CampaignNumber, text: &str, load: &dyn Fn(&str) -> Result<String, String>) -> Done<()> {
+    let (definition, problems) = check(lab, text, load)?;
+    let Some(definition) = definition.filter(|_| problems.is_empty()) else { return Err(CampaignError::Problems(problems)) };
+    let replaced =
+        lab.ledger.write(|conn| campaigns::replace_draft(conn, number, &definition)).map_err(|error| taken(error, &definition))?;
+    if replaced { Ok(()) } else { Err(not_a_draft(&by_number(lab, number)?)) }
+}
+
+/// Throws a draft away.
+///
+/// # Errors
+/// That it is no draft any more: what was sealed is closed, not deleted.
+pub fn delete(lab: &Lab, campaign: &Campaign) -> Done<()> {
+    if lab.ledger.write(|conn| campaigns::delete_draft(conn, campaign.number))? { Ok(()) } else { Err(not_a_draft(campaign)) }
+}
+
+fn not_a_draft(campaign: &Campaign) -> CampaignError {
+    LaunchError::State { name: campaign.definition.name.clone(), state: campaign.state, wanted: "only a draft may be changed or deleted" }
+        .into()
+}
+
+fn taken(error: DbError, definition: &Definition) -> CampaignError {
+    if error.is_duplicate() { CampaignError::NameTaken(definition.name.clone()) } else { error.into() }
+}
+
+/// Freezes content and plan without mailing anybody yet.
+pub fn seal(lab: &Lab, campaign: &Campaign) -> Done<Campaign> {
+    launch::seal(&lab.vault, &lab.ledger, campaign, clock::fresh_key(), lab.clock.now())?;
+    super::jobs::refresh_targets(lab)?;
+    by_number(lab, campaign.number)
+}
+
+/// Seals a draft if need be, assigns everybody and lets the letters go. Run again after a crash, it goes on.
+pub fn launch(lab: &Lab, campaign: &Campaign, progress: launch::Progress<'_>) -> Done<()> {
+    let sealed = if campaign.state == State::Draft { seal(lab, campaign)? } else { campaign.clone() };
+    launch::enrol(&lab.vault, &lab.ledger, &sealed, lab.clock.now(), clock::fresh, progress)?;
+    super::jobs::refresh_targets(lab)?;
+    lab.nudge.notify_waiters();
+    Ok(())
+}
+
+/// Stops sending; hits are recorded all the same.
+pub fn pause(lab: &Lab, campaign: &Campaign, reason: &str) -> Done<()> {
+    Ok(lab.ledger.write(|conn| campaigns::pause(conn, campaign.number, Some(reason)))?)
+}
+
+/// Goes on sending with exactly those not yet sent.
+pub fn resume(lab: &Lab, campaign: &Campaign) -> Done<()> {
+    lab.ledger.write(|conn| campaigns::pause(conn, campaign.number, None))?;
+    lab.nudge.notify_waiters();
+    Ok(())
+}
+
+/// Chooses what the rest get and sends it to them.
+pub fn decide(lab: &Lab, campaign: &Campaign, variant: VariantNumber, by: &str) -> Done<()> {
+    launch::choose(&lab.ledger, campaign, variant, by)?;
+    let chosen = by_number(lab, campaign.number)?;
+    launch::step(&lab.vault, &lab.ledger, &chosen, lab.clock.now(), clock::fresh)?;
+    lab.nudge.notify_waiters();
+    Ok(())
+}
+
+/// Ends a campaign: what waits is not sent, nothing more is recorded.
+pub fn close(lab: &Lab, campaign: &Campaign) -> Done<()> {
+    launch::close(&lab.vault, &lab.ledger, campaign, lab.clock.now(), clock::fresh)?;
+    super::jobs::refresh_targets(lab)?;
+    Ok(())
+}
+
+/// How far a campaign is.
+#[derive(Debug, Clone, Default, serde::Serialize)]
+pub struct Progress {
+    /// Letters of test and rest together.
+    pub mailings: MailingCounts,
+    /// Per arm of the test, the control first.
+    pub arms: Vec<ArmProgress>,
+    /// Why nothing is sent for the moment.
+    pub paused: Option<String>,
+}
+
+/// How far one arm is, as far as the ledger has learned.
+#[derive(Debug, Clone, Default, serde::Serialize)]
+pub struct ArmProgress {
+    /// Recipients assigned.
+    pub enrolled: u64,
+    /// Accepted by the relay.
+    pub sent: u64,
+    /// Came back, or refused at once.
+    pub bounced: u64,
+    /// People who opened, standard counting.
+    pub opened: u64,
+    /// People who clicked, standard counting.
+    pub clicked: u64,
+    /// Unsubscribed.
+    pub unsubscribed: u64,
+}
+
+/// Counts a campaign's letters and hits.
+pub fn progress(lab: &Lab, campaign: &Campaign) -> Done<Progress> {
+    let mailings = lab.vault.read(|conn| deliveries::counts(conn, campaign.number, None))?;
+    let (enrolled, tallies) =
+        lab.ledger.read(|conn| Ok::<_, DbError>((events::enrolled(conn, campaign.number)?, events::tallies(conn, campaign.number)?)))?;
+    let tally = |variant, tally: Tally| {
+        tallies
+            .get(&(Part::Test, variant, tally.as_str().to_owned()))
+            .copied()
+            .and_then(|count| u64::try_from(count).ok())
+            .unwrap_or_default()
+    };
+    let arms = (0..campaign.definition.variants.len())
+        .filter_map(|arm| u8::try_from(arm).ok().map(VariantNumber))
+        .map(|variant| ArmProgress {
+            enrolled: enrolled.get(&(Part::Test, variant)).copied().unwrap_or_default(),
+            sent: tally(variant, Tally::Sent),
+            bounced: tally(variant, Tally::Bounced),
+            opened: tally(variant, Tally::OpenStandard),
+            clicked: tally(variant, Tally::ClickStandard),
+            unsubscribed: tally(variant, Tally::Unsubscribed),
+        })
+        .collect();
+    Ok(Progress { mailings, arms, paused: campaign.paused.clone() })
+}
+
+/// The result as of now.
+pub fn results(lab: &Lab, campaign: &Campaign) -> Done<ResultPage> {
+    Ok(lab.ledger.read(|conn| reports::results(conn, campaign, lab.clock.now()))?)
+}
+
+/// The address of a reviewer's page, valid for `days` from now.
+pub fn share(lab: &Lab, campaign: &Campaign, days: u32) -> String {
+    let until = lab.clock.now().checked_add(SignedDuration::from_hours(24 * i64::from(days))).unwrap_or(jiff::Timestamp::MAX);
+    let mut nonce = [0; 8];
+    nonce.copy_from_slice(&clock::fresh()[..8]);
+    format!("{}/r/{}", lab.config.web.base_url, lab.keys.seal_share(campaign.number, until, nonce))
+}
+
+/// A finished message of a variant, for a look before launch. Missing merge values are shown as their names in brackets.
+pub fn preview(lab: &Lab, campaign: &Campaign, variant: VariantNumber) -> Done<Option<crate::content::RenderedLetter>> {
+    let arms = campaign.definition.arms().map_err(CampaignError::Problems)?;
+    let Some(arm) = arms.iter().find(|arm| arm.variant == variant) else { return Ok(None) };
+    let values: BTreeMap<String, String> =
+        arm.letter.required_fields().into_iter().map(|name| (name.clone(), format!("[{name}]"))).collect();
+    let urls =
+        crate::content::LetterUrls { tracking: crate::content::Tracking::Off, unsubscribe: format!("{}/privacy", lab.config.web.base_url) };
+    let rendered = arm.letter.render(&values, &urls).map_err(|error| CampaignError::Problems(vec![Problem::of("letter", error)]))?;
+    Ok(Some(rendered))
+}

@@ -1,0 +1,301 @@
+//! The settings: one struct, built once and passed on.
+//!
+//! Cast: [`Config`] and its sections, [`load`], [`ConfigError`], [`DEFAULTS`].
+//!
+//! The embedded sample file *is* the defaults. Unknown keys are refused; secrets print redacted; nothing here is global.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::db::Location;
+use crate::delivery::smtp::RelaySettings;
+
+/// The sample file with every default.
+pub const DEFAULTS: &str = include_str!("letterlab.toml");
+/// Environment variables that begin so override settings.
+const PREFIX: &str = "LETTERLAB_";
+
+/// Every setting.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Pages, pixels and links.
+    pub web: Web,
+    /// Where data is.
+    pub database: Database,
+    /// Where files are.
+    pub files: Files,
+    /// How letters are sent.
+    pub delivery: Delivery,
+    /// The relay they are handed to.
+    pub relay: RelaySettings,
+    /// Returned mail.
+    pub bounce: Bounce,
+    /// What is logged.
+    pub log: Log,
+}
+
+/// Pages, pixels and links.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Web {
+    /// Address and port to listen on.
+    pub listen: String,
+    /// How recipients reach us; without a slash at the end.
+    pub base_url: String,
+    /// Whether a reverse proxy stands in front, so that the peer is named in X-Forwarded-For.
+    pub proxied: bool,
+}
+
+/// Where data is.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Database {
+    /// People.
+    pub vault: String,
+    /// Events.
+    pub ledger: String,
+}
+
+/// Where files are.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Files {
+    /// Signing keys.
+    pub keys: PathBuf,
+    /// Returned messages that were not understood.
+    pub returned_mail: PathBuf,
+    /// Whose networks are whose; empty for none.
+    pub networks: String,
+}
+
+/// How letters are sent.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Delivery {
+    /// Letters sent at the same time.
+    pub workers: usize,
+    /// Letters a worker takes at once.
+    pub batch: u32,
+    /// How long a letter is tried, in hours.
+    pub give_up_hours: u32,
+    /// The last field of Feedback-ID.
+    pub sender_id: String,
+}
+
+/// Returned mail.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bounce {
+    /// The domain of return paths.
+    pub domain: String,
+    /// Address and port of the listener; empty for none.
+    pub listen: String,
+}
+
+/// What is logged.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    /// `text` or `json`.
+    pub format: LogFormat,
+    /// Levels, as `tracing` reads them.
+    pub filter: String,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
+
+/// Why the settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{path} cannot be read")]
+    Unreadable {
+        /// Which file.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is not as it should be.
+    #[error("{path}{}: {message}", line.map(|line| format!(", line {line}")).unwrap_or_default())]
+    Invalid {
+        /// Which file, or `environment`.
+        path: String,
+        /// The line, where known.
+        line: Option<usize>,
+        /// What is wrong.
+        message: String,
+    },
+    /// A setting is out of its range.
+    #[error("setting {key}: {message}")]
+    Setting {
+        /// Which.
+        key: &'static str,
+        /// What is wrong and what to do.
+        message: String,
+    },
+}
+
+/// Reads the settings: the defaults, over them the file (if any), over it the environment.
+///
+/// # Errors
+/// [`ConfigError`] names file and line, or the setting.
+pub fn load(file: Option<&Path>, environment: impl Iterator<Item = (String, String)>) -> Result<Config, ConfigError> {
+    let mut settings = parse("embedded defaults", DEFAULTS)?;
+    if let Some(path) = file {
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: name.clone(), source })?;
+        let own = parse(&name, &text)?;
+        merge(&mut settings, own);
+        // Faults are found once on the file laid over the defaults; the line is looked up in the file's own text.
+        typed(settings.clone(), &name, Some(&text))?;
+    }
+    for (name, value) in environment.filter(|(name, _)| name.starts_with(PREFIX)) {
+        // Variables of test runs and tools carry the prefix too, but no section.
+        if let Some((section, key)) = name.trim_start_matches(PREFIX).to_lowercase().split_once("__") {
+            set(&mut settings, section, key, &value, &name)?;
+        }
+    }
+    let config = typed(settings, "environment", None)?;
+    check(&config)?;
+    Ok(config)
+}
+
+fn parse(name: &str, text: &str) -> Result<toml::Table, ConfigError> {
+    text.parse::<toml::Table>().map_err(|error| ConfigError::Invalid {
+        path: name.to_owned(),
+        line: error.span().map(|span| text.as_bytes().iter().take(span.start).filter(|byte| **byte == b'\n').count() + 1),
+        message: error.message().to_owned(),
+    })
+}
+
+fn merge(settings: &mut toml::Table, own: toml::Table) {
+    for (key, value) in own {
+        match (settings.get_mut(&key), value) {
+            (Some(toml::Value::Table(known)), toml::Value::Table(table)) => merge(known, table),
+            (_, value) => {
+                settings.insert(key, value);
+            }
+        }
+    }
+}
+
+fn set(settings: &mut toml::Table, section: &str, key: &str, value: &str, variable: &str) -> Result<(), ConfigError> {
+    let Some(toml::Value::Table(table)) = settings.get_mut(section) else {
+        return Err(ConfigError::Invalid {
+            path: format!("environment variable {variable}"),
+            line: None,
+            message: format!("there is no section [{section}]"),
+        });
+    };
+    // A number or true/false is one where the default is one; everything else is text.
+    let value = match table.get(key) {
+        Some(toml::Value::Integer(_)) => value.parse().map(toml::Value::Integer).ok(),
+        Some(toml::Value::Boolean(_)) => value.parse().map(toml::Value::Boolean).ok(),
+        _ => value.parse().map(toml::Value::Integer).ok().filter(|_| key == "port"),
+    }
+    .unwrap_or_else(|| toml::Value::String(value.to_owned()));
+    table.insert(key.to_owned(), value);
+    Ok(())
+}
+
+fn typed(settings: toml::Table, path: &str, text: Option<&str>) -> Result<Config, ConfigError> {
+    settings.try_into().map_err(|error: toml::de::Error| {
+        let message = error.message().to_owned();
+        let line = text.and_then(|text| line_naming(text, &message));
+        ConfigError::Invalid { path: path.to_owned(), line, message }
+    })
+}
+
+/// The line of the key that a message puts between backquotes.
+fn line_naming(text: &str, message: &str) -> Option<usize> {
+    let key = message.split('`').nth(1)?;
+    text.lines().position(|line| line.trim_start().trim_start_matches('[').starts_with(key)).map(|index| index + 1)
+}
+
+fn check(config: &Config) -> Result<(), ConfigError> {
+    let fault = |key, message: String| Err(ConfigError::Setting { key, message });
+    for (key, text) in [("database.vault", &config.database.vault), ("database.ledger", &config.database.ledger)] {
+        if let Err(error) = text.parse::<Location>() {
+            return fault(key, error.to_string());
+        }
+    }
+    if config.database.vault == config.database.ledger {
+        return fault("database.ledger", "people and events must not share a database; give each its own".to_owned());
+    }
+    let base = &config.web.base_url;
+    if !(base.starts_with("http://") || base.starts_with("https://")) || base.ends_with('/') {
+        return fault("web.base_url", "write https://news.example.org, without a slash at the end".to_owned());
+    }
+    if !(1..=64).contains(&config.delivery.workers) {
+        return fault("delivery.workers", format!("{} is not between 1 and 64", config.delivery.workers));
+    }
+    if !(1..=500).contains(&config.delivery.batch) {
+        return fault("delivery.batch", format!("{} is not between 1 and 500", config.delivery.batch));
+    }
+    if !(1..=120).contains(&config.delivery.give_up_hours) {
+        return fault("delivery.give_up_hours", format!("{} is not between 1 and 120", config.delivery.give_up_hours));
+    }
+    let id = &config.delivery.sender_id;
+    if !(5..=15).contains(&id.len()) || !id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return fault("delivery.sender_id", format!("{id:?} is not 5 to 15 letters or digits"));
+    }
+    if let Some(problem) = config.relay.problem() {
+        return fault("relay", problem.to_owned());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(file: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("letterlab.toml");
+        std::fs::write(&path, file).unwrap();
+        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        load(Some(&path), environment).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_embedded_file_is_the_default() {
+        let config = load(None, std::iter::empty()).unwrap();
+        assert_eq!(config.web.listen, "127.0.0.1:8025");
+        assert_eq!(config.delivery.workers, 4);
+    }
+
+    #[test]
+    fn the_file_overrides_the_defaults_and_the_environment_the_file() {
+        let config = check(
+            "[web]\nlisten = \"127.0.0.1:1\"\n[delivery]\nworkers = 2",
+            &[("LETTERLAB_WEB__LISTEN", "127.0.0.1:2"), ("LETTERLAB_DELIVERY__BATCH", "7")],
+        )
+        .unwrap();
+        assert_eq!((config.web.listen.as_str(), config.delivery.workers, config.delivery.batch), ("127.0.0.1:2", 2, 7));
+    }
+
+    #[test]
+    fn faults_name_file_line_and_key() {
+        let error = check("[web]\nlisten = \"127.0.0.1:1\"\nlisen = 1", &[]).unwrap_err();
+        assert!(error.contains("letterlab.toml, line 3") && error.contains("lisen"), "{error}");
+        let error = check("[web]\nlisten = ", &[]).unwrap_err();
+        assert!(error.contains("line 2"), "{error}");
+        let error = check("[delivery]\nworkers = 0", &[]).unwrap_err();
+        assert!(error.contains("delivery.workers"), "{error}");
+        let error = check("", &[("LETTERLAB_WED__LISTEN", "x")]).unwrap_err();
+        assert!(error.contains("LETTERLAB_WED__LISTEN") && error.contains("[wed]"), "{error}");
+        let error = check("[database]\nvault = \"sqlite:a\"\nledger = \"sqlite:a\"", &[]).unwrap_err();
+        assert!(error.contains("database.ledger"), "{error}");
+    }
+}

@@ -1,0 +1,290 @@
+//! Background work: takes no input, looks at state, does what is due, and may be run at any time.
+//!
+//! Cast: [`tidy`] (one round of everything but sending), [`work`] (one batch of sending), [`Tidied`] and [`Worked`] (what a round
+//! found), [`refresh_targets`] (what the tracker knows of campaigns), [`run`] (rounds until told to stop).
+//!
+//! The bodies are plain functions that tests call until they say nothing is left; only [`run`] waits for time.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use tokio::sync::watch;
+
+use crate::app::lab::Lab;
+use crate::app::{campaigns as verbs, clock};
+use crate::bridge::{launch, relay};
+use crate::campaign::state::State;
+use crate::campaign::store::{self as campaigns, Campaign};
+use crate::db::{DbError, DbResult, blocking};
+use crate::delivery::send::{BatchReport, send_batch};
+use crate::delivery::smtp::Connection;
+use crate::delivery::store as deliveries;
+use crate::experiment::design::Rule;
+use crate::ids::VariantNumber;
+use crate::ledger::projection;
+use crate::ledger::store::{self as events, Counter};
+use crate::report::page::Outcome;
+use crate::report::results::due;
+use crate::tracking::targets::Target;
+
+/// How long between rounds when nobody nudges.
+const ROUND: Duration = Duration::from_millis(500);
+/// How long a worker waits after the relay could not be used.
+const RELAY_WAIT: Duration = Duration::from_secs(15);
+/// How long a worker may hold a batch.
+const LEASE: SignedDuration = SignedDuration::from_mins(30);
+/// Letters refused as ours in a row before the campaign pauses.
+const BLOCKS_IN_A_ROW: u32 = 20;
+
+/// What a round of [`tidy`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Tidied {
+    /// Outcomes copied to the ledger.
+    pub relayed: usize,
+    /// Events folded into states and counts.
+    pub projected: usize,
+    /// Leases taken back.
+    pub expired: usize,
+    /// Campaigns that took a step.
+    pub stepped: usize,
+}
+
+impl Tidied {
+    /// Whether there was nothing to do.
+    pub fn is_idle(self) -> bool {
+        self == Self::default()
+    }
+}
+
+/// One round: outcomes to the ledger, events into counts, leases that ended, campaigns' due steps, what the tracker knows.
+///
+/// # Errors
+/// A database failure; what was done before it stays done, and the next round goes on.
+pub fn tidy(lab: &Lab) -> anyhow::Result<Tidied> {
+    let now = lab.clock.now();
+    let mut tidied = Tidied::default();
+    let (requeued, lost) = lab.vault.write(|conn| deliveries::expire_leases(conn, now, clock::fresh))?;
+    tidied.expired = requeued + lost;
+    tidied.relayed = relay::relay(&lab.vault, &lab.ledger)?;
+    tidied.projected = projection::advance(&lab.ledger)?;
+    for campaign in
+        lab.ledger.read(|conn| campaigns::in_states(conn, &[State::Sealed, State::Sending, State::Observing, State::Decided]))?
+    {
+        tidied.stepped += usize::from(step(lab, &campaign)?);
+    }
+    count_unstored_hits(lab)?;
+    refresh_targets(lab)?;
+    Ok(tidied)
+}
+
+fn step(lab: &Lab, campaign: &Campaign) -> anyhow::Result<bool> {
+    let now = lab.clock.now();
+    if launch::step(&lab.vault, &lab.ledger, campaign, now, clock::fresh)? {
+        return Ok(true);
+    }
+    let automatic = campaign.definition.design.rule == Rule::Automatic && campaign.chosen.is_none();
+    let is_due = campaign.state == State::Observing && due(campaign).is_some_and(|due| now >= due);
+    // Only once every event up to now is counted: the rule looks once.
+    if automatic && is_due && is_counted(lab)? {
+        return decide_by_rule(lab, campaign);
+    }
+    Ok(false)
+}
+
+fn is_counted(lab: &Lab) -> DbResult<bool> {
+    let waiting = lab.vault.read(|conn| deliveries::outcomes_waiting(conn, 1))?;
+    let (given, projected) = lab
+        .ledger
+        .read(|conn| Ok::<_, DbError>((events::counted(conn, Counter::EventSeq)?, events::counted(conn, Counter::ProjectedSeq)?)))?;
+    Ok(waiting.is_empty() && projected >= given)
+}
+
+fn decide_by_rule(lab: &Lab, campaign: &Campaign) -> anyhow::Result<bool> {
+    let page = verbs::results(lab, campaign)?;
+    let (variant, by) = match (page.verdict.outcome, page.verdict.winner.as_deref().and_then(|letter| letter.bytes().next())) {
+        (Outcome::Winner, Some(letter)) => (VariantNumber(letter.saturating_sub(b'A')), "the sealed rule: winner"),
+        (Outcome::NoWinner, _) => (VariantNumber::CONTROL, "the sealed rule: no winner, the control"),
+        // A failed check or counts without an answer want a person's eyes; the page says so.
+        _ => return Ok(false),
+    };
+    launch::choose(&lab.ledger, campaign, variant, by)?;
+    tracing::info!(campaign = %campaign.number, %variant, by, "chosen for the rest");
+    Ok(true)
+}
+
+fn count_unstored_hits(lab: &Lab) -> DbResult<()> {
+    let (refused, unrecorded) = lab.tracker.counts.take();
+    if refused + unrecorded == 0 {
+        return Ok(());
+    }
+    let written = lab.ledger.write(|conn| {
+        events::count(conn, Counter::RefusedHits, i64::try_from(refused).unwrap_or_default())?;
+        events::count(conn, Counter::UnrecordedHits, i64::try_from(unrecorded).unwrap_or_default())
+    });
+    if written.is_err() {
+        lab.tracker.counts.put_back(refused, unrecorded);
+    }
+    written.map(|_| ())
+}
+
+/// Tells the tracker where links lead, what is recorded, and who withdrew.
+///
+/// # Errors
+/// When the ledger cannot be read; the tracker then goes on with what it knows.
+pub fn refresh_targets(lab: &Lab) -> DbResult<()> {
+    let states = [State::Sealed, State::Sending, State::Observing, State::Decided, State::Closed];
+    let (targets, withdrawn) = lab.ledger.read(|conn| {
+        let mut targets = HashMap::new();
+        for campaign in campaigns::in_states(conn, &states)? {
+            // Links never change once sealed: what is known is kept.
+            let links = match lab.tracker.targets.campaign(campaign.number) {
+                Some(known) => known.links.clone(),
+                None => campaigns::links(conn, campaign.number)?
+                    .into_iter()
+                    .map(|link| ((link.variant, link.number), Arc::from(link.url)))
+                    .collect(),
+            };
+            targets.insert(campaign.number, Arc::new(Target { records: campaign.state.records(), links }));
+        }
+        Ok::<_, DbError>((targets, events::withdrawn(conn)?))
+    })?;
+    lab.tracker.targets.replace(targets);
+    lab.tracker.targets.withdraw(withdrawn);
+    Ok(())
+}
+
+/// What a worker's round did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Worked {
+    /// Letters taken from the queue.
+    pub taken: usize,
+    /// What became of them.
+    pub report: BatchReport,
+}
+
+/// Sends one batch of the first campaign that has letters due.
+///
+/// # Errors
+/// A database failure; leases then end by themselves.
+pub async fn work(
+    lab: &Lab,
+    connection: &mut Option<Connection>,
+    blocks: &mut u32,
+    stop: &watch::Receiver<bool>,
+) -> anyhow::Result<Worked> {
+    for campaign in sending(lab).await? {
+        let batch = lease(lab, &campaign).await?;
+        if batch.is_empty() {
+            continue;
+        }
+        let post = lab.post(lab.letters(&campaign)?, stop.clone());
+        let taken = batch.len();
+        let mut report = send_batch(&post, connection, batch).await?;
+        *blocks = if report.accepted > 0 { report.blocked } else { *blocks + report.blocked };
+        if report.pause.is_none() && *blocks >= BLOCKS_IN_A_ROW {
+            report.pause = Some(format!("{blocks} letters in a row were refused for their sender or content, not for their recipients"));
+        }
+        if let Some(reason) = report.pause.clone() {
+            *blocks = 0;
+            tracing::warn!(campaign = %campaign.number, reason, "campaign paused");
+            let lab = lab.clone();
+            blocking(move || lab.ledger.write(|conn| campaigns::pause(conn, campaign.number, Some(&reason)))).await?;
+        }
+        return Ok(Worked { taken, report });
+    }
+    Ok(Worked::default())
+}
+
+async fn sending(lab: &Lab) -> anyhow::Result<Vec<Campaign>> {
+    let lab = lab.clone();
+    let campaigns =
+        blocking(move || lab.ledger.read(|conn| campaigns::in_states(conn, &[State::Sending, State::Observing, State::Decided]))).await?;
+    Ok(campaigns.into_iter().filter(|campaign| campaign.paused.is_none()).collect())
+}
+
+async fn lease(lab: &Lab, campaign: &Campaign) -> anyhow::Result<Vec<crate::delivery::mailing::Leased>> {
+    let (lab, number) = (lab.clone(), campaign.number);
+    let leased = blocking(move || {
+        let now = lab.clock.now();
+        let until = now.checked_add(LEASE).unwrap_or(now);
+        lab.vault.write(|conn| deliveries::lease(conn, number, &lab.owner, now, until, i64::from(lab.config.delivery.batch)))
+    });
+    Ok(leased.await?)
+}
+
+/// Runs everything until `stop` says so; workers finish the letter they are at and hand the rest of their batch back.
+pub async fn run(lab: Lab, stop: watch::Receiver<bool>) {
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(tidy_until(lab.clone(), stop.clone()));
+    for _ in 0..lab.config.delivery.workers {
+        tasks.spawn(work_until(lab.clone(), stop.clone()));
+    }
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!(error = &error as &dyn std::error::Error, "background work ended unexpectedly");
+        }
+    }
+    // Outcomes of the last letters.
+    lab.journal.flush().await;
+    let last = lab.clone();
+    if let Ok(Err(error)) = tokio::task::spawn_blocking(move || while_busy(&last)).await {
+        tracing::warn!("the last round was not finished: {error:#}");
+    }
+}
+
+fn while_busy(lab: &Lab) -> anyhow::Result<()> {
+    while !tidy(lab)?.is_idle() {}
+    Ok(())
+}
+
+async fn tidy_until(lab: Lab, mut stop: watch::Receiver<bool>) {
+    while !*stop.borrow() {
+        let round = lab.clone();
+        let busy = match tokio::task::spawn_blocking(move || tidy(&round)).await {
+            Ok(Ok(tidied)) => !tidied.is_idle(),
+            Ok(Err(error)) => {
+                tracing::error!("background work failed and is tried again: {error:#}");
+                false
+            }
+            Err(_) => false,
+        };
+        if !busy {
+            wait(&lab, &mut stop, ROUND).await;
+        }
+    }
+}
+
+async fn work_until(lab: Lab, mut stop: watch::Receiver<bool>) {
+    let (mut connection, mut blocks) = (None, 0);
+    while !*stop.borrow() {
+        let pause = match work(&lab, &mut connection, &mut blocks, &stop).await {
+            Ok(worked) => match worked.report.relay_trouble {
+                Some(trouble) => {
+                    tracing::warn!(trouble, "the relay cannot be used now; trying again");
+                    Some(RELAY_WAIT)
+                }
+                None => (worked.taken == 0).then_some(ROUND),
+            },
+            Err(error) => {
+                tracing::error!("sending failed and is tried again: {error:#}");
+                Some(RELAY_WAIT)
+            }
+        };
+        if let Some(pause) = pause {
+            wait(&lab, &mut stop, pause).await;
+        }
+    }
+    if let Some(open) = connection {
+        open.quit().await;
+    }
+}
+
+async fn wait(lab: &Lab, stop: &mut watch::Receiver<bool>, at_most: Duration) {
+    tokio::select! {
+        () = tokio::time::sleep(at_most) => {}
+        () = lab.nudge.notified() => {}
+        _ = stop.changed() => {}
+    }
+}

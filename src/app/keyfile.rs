@@ -1,0 +1,111 @@
+//! The operator's key file: made at first start, read at every start.
+//!
+//! ```toml
+//! [[key]]             # the first seals new letters
+//! id = 2
+//! secret = "64 hexadecimal characters"
+//!
+//! [[key]]             # older ones only open letters already sent
+//! id = 1
+//! secret = "…"
+//! ```
+//!
+//! It is never printed and never written again once it exists.
+
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use serde::Deserialize;
+
+use crate::token::Keys;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    key: Vec<Key>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Key {
+    id: u8,
+    secret: String,
+}
+
+/// Reads the keys; when there is no file, makes one with `fresh` as its secret, readable by its owner only.
+///
+/// # Errors
+/// A file that cannot be read, written or understood. An existing file is never replaced.
+pub fn read_or_create(path: &Path, fresh: [u8; 32]) -> anyhow::Result<Keys> {
+    if !path.exists() {
+        create(path, fresh).with_context(|| format!("the key file {} cannot be made", path.display()))?;
+    }
+    let text = std::fs::read_to_string(path).with_context(|| format!("the key file {} cannot be read", path.display()))?;
+    // Not the parser's own message: it would quote the line, and the line holds a secret.
+    let file: File = match toml::from_str(&text) {
+        Ok(file) => file,
+        Err(_) => bail!("the key file {} is not a list of [[key]] with id (0 to 255) and secret; restore it from a backup", path.display()),
+    };
+    let mut keys = Vec::new();
+    for key in file.key {
+        let secret: Option<[u8; 32]> =
+            data_encoding::HEXLOWER_PERMISSIVE.decode(key.secret.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
+        match secret {
+            Some(secret) if !keys.iter().any(|(id, _)| *id == key.id) => keys.push((key.id, secret)),
+            Some(_) => bail!("the key file {} has key {} twice", path.display(), key.id),
+            None => bail!("the key file {}: the secret of key {} is not 64 hexadecimal characters", path.display(), key.id),
+        }
+    }
+    if keys.is_empty() {
+        bail!("the key file {} has no [[key]]; restore it from a backup", path.display());
+    }
+    let older = keys.split_off(1);
+    let Some(current) = keys.pop() else { bail!("the key file {} has no [[key]]", path.display()) };
+    Ok(Keys::new(current, older))
+}
+
+fn create(path: &Path, fresh: [u8; 32]) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder)?;
+    }
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let secret = data_encoding::HEXLOWER.encode(&fresh);
+    write!(
+        file,
+        "# Keys that sign pixels, links and return addresses. Keep them secret and back them up: without them, letters already sent stop working.\n\
+         # To rotate, add a new [[key]] with another id above this one and keep this one below.\n\n[[key]]\nid = 1\nsecret = \"{secret}\"\n"
+    )?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn the_file_is_made_once_for_its_owner_only_and_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new/keys.toml");
+        read_or_create(&path, [1; 32]).unwrap();
+        let written = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        read_or_create(&path, [2; 32]).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), written);
+    }
+
+    #[test]
+    fn a_broken_file_is_refused_without_showing_a_secret() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys.toml");
+        for text in
+            ["", "[[key]]\nid = 1\nsecret = \"c0ffee\"", "[[key]]\nid = 1\nsecret = c0ffee", "[[key]]\nid = 300\nsecret = \"c0ffee\""]
+        {
+            std::fs::write(&path, text).unwrap();
+            let error = format!("{:#}", read_or_create(&path, [1; 32]).unwrap_err());
+            assert!(!error.contains("c0ffee") && error.contains("keys.toml"), "{error}");
+        }
+    }
+}

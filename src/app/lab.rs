@@ -1,0 +1,176 @@
+//! Everything put together once, and passed on: the whole of a running Letterlab.
+//!
+//! Cast: [`Lab`] (databases, keys, clock, tracker, letters), [`Lab::open`], [`Background`] (threads to wait for at the end).
+//!
+//! It has no verbs of its own: what can be done is in [`super::campaigns`], what happens by itself in [`super::jobs`].
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context;
+use jiff::SignedDuration;
+use tokio::sync::watch;
+
+use crate::app::clock::{self, Clock};
+use crate::app::config::Config;
+use crate::app::keyfile;
+use crate::bounce;
+use crate::db::{LedgerDb, Location, VaultDb};
+use crate::delivery::journal::{self, Journal};
+use crate::delivery::send::{Letters, Post, Site};
+use crate::ids::{CampaignNumber, EventId};
+use crate::signal::NetworkTable;
+use crate::token::Keys;
+use crate::tracking::{Counts, Tracker, intake, targets::Targets};
+
+/// A running Letterlab. Copies share everything.
+#[derive(Clone)]
+pub struct Lab {
+    /// The settings.
+    pub config: Arc<Config>,
+    /// People.
+    pub vault: VaultDb,
+    /// Events.
+    pub ledger: LedgerDb,
+    /// Signing keys.
+    pub keys: Arc<Keys>,
+    /// The time.
+    pub clock: Clock,
+    /// Answers pixels and links.
+    pub tracker: Arc<Tracker>,
+    /// Makes each step of sending durable.
+    pub journal: Journal,
+    /// Who holds this process's leases.
+    pub owner: Arc<str>,
+    /// Wakes background work before its time.
+    pub nudge: Arc<tokio::sync::Notify>,
+    /// Returned mail taken in since the start.
+    pub returned: Arc<bounce::intake::Tallies>,
+    letters: Arc<Mutex<HashMap<CampaignNumber, Arc<Letters>>>>,
+}
+
+/// Threads that end after every copy of the [`Lab`] is dropped.
+pub struct Background {
+    intake: intake::Writer,
+    journal: journal::Writer,
+}
+
+impl Background {
+    /// Waits until everything taken is durable.
+    pub fn join(self) {
+        self.intake.join();
+        self.journal.join();
+    }
+}
+
+impl Lab {
+    /// Opens databases and key file, making them when missing, and starts the writers.
+    ///
+    /// # Errors
+    /// Whatever keeps Letterlab from starting, with what to do.
+    pub fn open(config: Config, clock: Clock) -> anyhow::Result<(Self, Background)> {
+        let keys = keyfile::read_or_create(&config.files.keys, clock::fresh_key())?;
+        let vault = VaultDb::open(&config.database.vault.parse::<Location>()?)?;
+        let ledger = LedgerDb::open(&config.database.ledger.parse::<Location>()?)?;
+        let networks = read_networks(&config.files.networks)?;
+        let owner: Arc<str> = EventId::from_bytes(clock::fresh()).to_string().into();
+        let (intake, intake_writer) = intake::start(ledger.clone()).context("the writer of hits cannot be started")?;
+        let (journal, journal_writer) =
+            journal::start(vault.clone(), owner.to_string()).context("the writer of deliveries cannot be started")?;
+        let tracker = Tracker { keys: keys.clone(), targets: Targets::default(), intake, networks, counts: Counts::default() };
+        let lab = Self {
+            config: Arc::new(config),
+            vault,
+            ledger,
+            keys: Arc::new(keys),
+            clock,
+            tracker: Arc::new(tracker),
+            journal,
+            owner,
+            nudge: Arc::default(),
+            returned: Arc::default(),
+            letters: Arc::default(),
+        };
+        super::jobs::refresh_targets(&lab).context("campaigns cannot be read")?;
+        Ok((lab, Background { intake: intake_writer, journal: journal_writer }))
+    }
+
+    /// All a worker needs to send a campaign's letters, until `stop` says so.
+    pub fn post(&self, letters: Arc<Letters>, stop: watch::Receiver<bool>) -> Post {
+        let clock = self.clock.clone();
+        Post {
+            vault: self.vault.clone(),
+            journal: self.journal.clone(),
+            relay: Arc::new(self.config.relay.clone()),
+            site: Arc::new(Site {
+                base_url: self.config.web.base_url.clone(),
+                bounce_domain: self.config.bounce.domain.clone(),
+                sender_id: self.config.delivery.sender_id.clone(),
+            }),
+            keys: self.keys.clone(),
+            letters,
+            now: Arc::new(move || clock.now()),
+            mint: clock::fresh,
+            owner: self.owner.clone(),
+            give_up_after: SignedDuration::from_hours(i64::from(self.config.delivery.give_up_hours)),
+            stop,
+        }
+    }
+
+    /// A campaign's compiled letters; compiled once per process.
+    ///
+    /// # Errors
+    /// When the sealed letter does not compile any more, which an upgrade could cause.
+    pub fn letters(&self, campaign: &crate::campaign::store::Campaign) -> anyhow::Result<Arc<Letters>> {
+        if let Some(known) = self.letters.lock().unwrap_or_else(PoisonError::into_inner).get(&campaign.number) {
+            return Ok(known.clone());
+        }
+        let letters = Arc::new(compile_letters(campaign)?);
+        self.letters.lock().unwrap_or_else(PoisonError::into_inner).insert(campaign.number, letters.clone());
+        Ok(letters)
+    }
+
+    /// The handler behind the listener for returned mail.
+    pub fn bounce_listener(&self) -> bounce::intake::Listener {
+        let clock = self.clock.clone();
+        bounce::intake::Listener {
+            vault: self.vault.clone(),
+            keys: self.keys.clone(),
+            domain: self.config.bounce.domain.clone(),
+            kept: self.config.files.returned_mail.clone(),
+            now: Arc::new(move || clock.now()),
+            mint: clock::fresh,
+            tallies: self.returned.clone(),
+        }
+    }
+}
+
+/// A campaign's letters, for sending and for test mail.
+///
+/// # Errors
+/// What keeps a variant from being compiled.
+pub fn compile_letters(campaign: &crate::campaign::store::Campaign) -> anyhow::Result<Letters> {
+    let definition = &campaign.definition;
+    let arms = definition.arms().map_err(|problems| {
+        anyhow::anyhow!(
+            "the letter of campaign {} does not compile: {}",
+            definition.name,
+            problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        )
+    })?;
+    Ok(Letters {
+        campaign: campaign.number,
+        list: definition.list.clone(),
+        from_address: definition.sender.address.clone(),
+        reply_to: definition.sender.reply_to.clone(),
+        arms: arms.into_iter().map(|arm| arm.letter).collect(),
+    })
+}
+
+fn read_networks(path: &str) -> anyhow::Result<NetworkTable> {
+    if path.is_empty() {
+        return Ok(NetworkTable::empty());
+    }
+    let text = std::fs::read_to_string(path).with_context(|| format!("the network table {path} cannot be read"))?;
+    NetworkTable::parse(&text).with_context(|| format!("the network table {path} is not as it should be"))
+}

@@ -1,0 +1,15 @@
+//! The composition root: configuration, clock and randomness, databases, background work, and what a user can do as verbs.
+//!
+//! Cast: [`config`] (one struct, the embedded defaults are the defaults), [`clock`] (wall time and fresh ids), [`keyfile`], [`lab`]
+//! (everything put together once and passed on), [`campaigns`] and [`people`] (what web, command line and API all call), [`jobs`] (background work).
+//!
+//! It holds no SQL and no markup; it is the only place below the shells that reads the clock.
+
+pub mod campaigns;
+pub mod clock;
+pub mod config;
+pub mod jobs;
+pub mod keyfile;
+pub mod lab;
+pub mod people;
+pub mod status;

@@ -1,0 +1,110 @@
+//! Whether everything is accounted for: the conservation laws, and how far background work is.
+//!
+//! Cast: [`status`], [`Status`], [`Law`].
+//!
+//! It only counts; it mends nothing.
+
+use serde::Serialize;
+
+use crate::app::lab::Lab;
+use crate::campaign::state::State;
+use crate::campaign::store as campaigns;
+use crate::db::DbError;
+use crate::delivery::store as deliveries;
+use crate::ledger::event::EventKind;
+use crate::ledger::store::{self as events, Counter};
+use crate::ledger::subject::hits_tally;
+use crate::signal::Class;
+
+/// How an installation stands.
+#[derive(Debug, Clone, Serialize)]
+pub struct Status {
+    /// Where people are kept.
+    pub vault: String,
+    /// Where events are kept.
+    pub ledger: String,
+    /// Laws that must hold.
+    pub laws: Vec<Law>,
+    /// Events stored and not yet folded into counts.
+    pub uncounted: i64,
+    /// Outcomes not yet copied to the ledger; at most 1,000 are counted.
+    pub unrelayed: usize,
+    /// Hits waiting to be made durable.
+    pub hits_waiting: usize,
+    /// Hits shed because too many were waiting, since the start.
+    pub hits_shed: u64,
+    /// Hits stored.
+    pub hits_stored: i64,
+    /// Hits with a token that is not ours.
+    pub hits_refused: i64,
+    /// Hits answered without recording.
+    pub hits_unrecorded: i64,
+}
+
+/// A law with its numbers.
+#[derive(Debug, Clone, Serialize)]
+pub struct Law {
+    /// What it is about.
+    pub name: String,
+    /// The sum, written out.
+    pub numbers: String,
+    /// Whether it holds.
+    pub holds: bool,
+}
+
+/// Counts everything.
+///
+/// # Errors
+/// When a database cannot be read.
+pub fn status(lab: &Lab) -> Result<Status, DbError> {
+    let mut laws = Vec::new();
+    let mut counted_hits = 0;
+    let (all, given, projected, stored, refused, unrecorded) = lab.ledger.read(|conn| {
+        Ok::<_, DbError>((
+            campaigns::all(conn)?,
+            events::counted(conn, Counter::EventSeq)?,
+            events::counted(conn, Counter::ProjectedSeq)?,
+            events::counted(conn, Counter::StoredHits)?,
+            events::counted(conn, Counter::RefusedHits)?,
+            events::counted(conn, Counter::UnrecordedHits)?,
+        ))
+    })?;
+    for campaign in all.iter().filter(|campaign| campaign.state != State::Draft) {
+        let name = &campaign.definition.name;
+        let counts = lab.vault.read(|conn| deliveries::counts(conn, campaign.number, None))?;
+        let failed = counts.refused + counts.failed + counts.unknown;
+        let sum = counts.accepted + counts.skipped + failed + counts.waiting();
+        laws.push(Law {
+            name: format!("{name}: enrolled = sent + skipped + failed + waiting"),
+            numbers: format!("{} = {} + {} + {failed} + {}", counts.enrolled, counts.accepted, counts.skipped, counts.waiting()),
+            holds: counts.enrolled == sum,
+        });
+        let tallies = lab.ledger.read(|conn| events::tallies(conn, campaign.number))?;
+        let hits = |kind| -> i64 {
+            let names: Vec<String> = Class::ALL.into_iter().map(|class| hits_tally(kind, class)).collect();
+            tallies.iter().filter(|((_, _, name), _)| names.contains(name)).map(|(_, value)| value).sum()
+        };
+        counted_hits += hits(EventKind::Open) + hits(EventKind::Click);
+    }
+    let deleted = lab.ledger.read(|conn| events::counted(conn, Counter::DeletedHits))?;
+    // Only when everything is folded can the classes add up to all hits.
+    if projected == given {
+        laws.push(Law {
+            name: "hits: stored = sum of all classes + deleted on request".to_owned(),
+            numbers: format!("{stored} = {counted_hits} + {deleted}"),
+            holds: stored == counted_hits + deleted,
+        });
+    }
+    Ok(Status {
+        vault: lab.vault.location().to_string(),
+        ledger: lab.ledger.location().to_string(),
+        laws,
+        uncounted: given - projected,
+        unrelayed: lab.vault.read(|conn| deliveries::outcomes_waiting(conn, 1000))?.len(),
+        hits_waiting: lab.tracker.intake.waiting(),
+        hits_shed: lab.tracker.intake.shed(),
+        hits_stored: stored,
+        hits_refused: refused,
+        hits_unrecorded: unrecorded,
+    })
+}

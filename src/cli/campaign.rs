@@ -1,0 +1,267 @@
+//! `letterlab campaign …`: write, check, launch and steer campaigns.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+
+use crate::app::campaigns::{self, CampaignError};
+use crate::app::lab::Lab;
+use crate::campaign::file::{Problem, template};
+use crate::campaign::store::Campaign as Stored;
+use crate::ids::VariantNumber;
+
+/// Write, check, launch and steer campaigns.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Campaign {
+    /// Print a commented campaign.toml to start from
+    Template,
+    /// Check a campaign file and say everything that is wrong, with line numbers
+    Check {
+        /// The campaign file
+        file: PathBuf,
+    },
+    /// Store a campaign file as a draft
+    Create {
+        /// The campaign file
+        file: PathBuf,
+    },
+    /// Replace a draft by a changed file
+    Replace {
+        /// Name or number
+        name: String,
+        /// The campaign file
+        file: PathBuf,
+    },
+    /// List all campaigns
+    List,
+    /// Show one campaign: plan, variants, links, progress
+    Show {
+        /// Name or number
+        name: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Freeze letter and plan without sending yet
+    Seal {
+        /// Name or number
+        name: String,
+    },
+    /// Freeze letter and plan, assign everybody, and let the letters go (a running `letterlab serve` sends them)
+    Launch {
+        /// Name or number
+        name: String,
+    },
+    /// Stop sending for the moment
+    Pause {
+        /// Name or number
+        name: String,
+    },
+    /// Go on sending with exactly those not yet sent
+    Resume {
+        /// Name or number
+        name: String,
+    },
+    /// Choose the variant that the rest of the list gets
+    Decide {
+        /// Name or number
+        name: String,
+        /// The variant's letter: A, B …
+        variant: char,
+    },
+    /// End a campaign: what waits is not sent, nothing more is recorded
+    Close {
+        /// Name or number
+        name: String,
+    },
+    /// Throw a draft away
+    Delete {
+        /// Name or number
+        name: String,
+    },
+}
+
+pub(super) fn run(command: &Campaign, lab: &Lab) -> anyhow::Result<ExitCode> {
+    let find = |name: &str| campaigns::find(lab, name);
+    match command {
+        Campaign::Template => print!("{}", template()),
+        Campaign::Check { file } => return check(lab, file),
+        Campaign::Create { file } => {
+            let number = shown(campaigns::draft(lab, &text(file)?, &beside(file)), file)?;
+            let campaign = campaigns::by_number(lab, number)?;
+            println!(
+                "Campaign {} is a draft (number {number}). Launch it with: letterlab campaign launch {}",
+                campaign.definition.name, campaign.definition.name
+            );
+        }
+        Campaign::Replace { name, file } => {
+            shown(campaigns::redraft(lab, find(name)?.number, &text(file)?, &beside(file)), file)?;
+            println!("The draft is replaced.");
+        }
+        Campaign::List => list(lab)?,
+        Campaign::Show { name, json } => show(lab, &find(name)?, *json)?,
+        Campaign::Seal { name } => {
+            let sealed = campaigns::seal(lab, &find(name)?)?;
+            println!("Sealed with {}", sealed.sealed.map(|seal| seal.hash).unwrap_or_default());
+        }
+        Campaign::Launch { name } => launch(lab, &find(name)?)?,
+        Campaign::Pause { name } => {
+            campaigns::pause(lab, &find(name)?, "paused by hand")?;
+            println!("Paused. Hits are recorded all the same.");
+        }
+        Campaign::Resume { name } => {
+            campaigns::resume(lab, &find(name)?)?;
+            println!("Sending goes on with exactly those not yet sent.");
+        }
+        Campaign::Decide { name, variant } => decide(lab, &find(name)?, *variant)?,
+        Campaign::Close { name } => {
+            campaigns::close(lab, &find(name)?)?;
+            println!("Closed. Links keep working; nothing more is recorded.");
+        }
+        Campaign::Delete { name } => {
+            campaigns::delete(lab, &find(name)?)?;
+            println!("The draft is deleted.");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(file: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))
+}
+
+/// Reads the letter's file, by its path relative to the campaign file.
+fn beside(file: &Path) -> impl Fn(&str) -> Result<String, String> {
+    let folder = file.parent().map(Path::to_path_buf).unwrap_or_default();
+    move |name| std::fs::read_to_string(folder.join(name)).map_err(|error| error.to_string())
+}
+
+fn check(lab: &Lab, file: &Path) -> anyhow::Result<ExitCode> {
+    let (definition, problems) = campaigns::check(lab, &text(file)?, &beside(file))?;
+    print_problems(file, &problems);
+    if let Some(definition) = definition
+        && problems.is_empty()
+    {
+        let eligible = lab.vault.read(|conn| crate::vault::store::eligible_count(conn, &definition.list))?;
+        println!("{}: nothing wrong. {eligible} people of list {} may be mailed.", file.display(), definition.list);
+        if let Ok(arms) = definition.arms() {
+            for warning in arms.first().map(|arm| arm.letter.warnings()).unwrap_or_default() {
+                println!("  look at: {warning}");
+            }
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    Ok(ExitCode::FAILURE)
+}
+
+fn print_problems(file: &Path, problems: &[Problem]) {
+    for problem in problems {
+        eprintln!("{}: {problem}", file.display());
+    }
+}
+
+fn shown<T>(done: Result<T, CampaignError>, file: &Path) -> anyhow::Result<T> {
+    if let Err(CampaignError::Problems(problems)) = &done {
+        print_problems(file, problems);
+    }
+    Ok(done?)
+}
+
+fn list(lab: &Lab) -> anyhow::Result<()> {
+    let all = campaigns::all(lab)?;
+    if all.is_empty() {
+        println!("No campaigns yet. Start with: letterlab campaign template > campaign.toml");
+    }
+    for campaign in all {
+        let paused = if campaign.paused.is_some() { " (paused)" } else { "" };
+        println!("{:>4}  {:<32} {:<10} {}{paused}", campaign.number, campaign.definition.name, campaign.state, campaign.definition.list);
+    }
+    Ok(())
+}
+
+fn show(lab: &Lab, campaign: &Stored, json: bool) -> anyhow::Result<()> {
+    let progress = campaigns::progress(lab, campaign)?;
+    if json {
+        let shown = serde_json::json!({
+            "number": campaign.number,
+            "state": campaign.state,
+            "definition": campaign.definition,
+            "seal": campaign.sealed.as_ref().map(|seal| seal.hash.clone()),
+            "progress": progress,
+        });
+        println!("{}", serde_json::to_string_pretty(&shown)?);
+        return Ok(());
+    }
+    let definition = &campaign.definition;
+    println!("{} (number {}), {}", definition.name, campaign.number, campaign.state);
+    if let Some(reason) = &campaign.paused {
+        println!("  paused: {reason}");
+    }
+    println!("  list {}, variants differ in: {}", definition.list, definition.element);
+    for (number, value) in (0u8..).zip(definition.shown_values()) {
+        println!("    {} {value}", VariantNumber(number));
+    }
+    let design = &definition.design;
+    println!(
+        "  compared by {}, {} of the list, level {}, {} hours of observation",
+        crate::report::wording::metric_words(design.metric),
+        crate::report::wording::percent(design.share),
+        design.significance,
+        design.observe_hours
+    );
+    let mailings = &progress.mailings;
+    println!(
+        "  letters: {} enrolled, {} accepted, {} refused, {} failed, {} skipped, {} unknown, {} waiting",
+        mailings.enrolled,
+        mailings.accepted,
+        mailings.refused,
+        mailings.failed,
+        mailings.skipped,
+        mailings.unknown,
+        mailings.waiting()
+    );
+    for (number, arm) in (0u8..).zip(&progress.arms) {
+        println!(
+            "    {} {} enrolled, {} sent, {} bounced, {} opened, {} clicked, {} unsubscribed",
+            VariantNumber(number),
+            arm.enrolled,
+            arm.sent,
+            arm.bounced,
+            arm.opened,
+            arm.clicked,
+            arm.unsubscribed
+        );
+    }
+    Ok(())
+}
+
+fn launch(lab: &Lab, campaign: &Stored) -> anyhow::Result<()> {
+    let bar = super::import::bar("assigning");
+    let done = campaigns::launch(lab, campaign, &mut |done, all| {
+        bar.set_length(all);
+        bar.set_position(done);
+    });
+    bar.finish_and_clear();
+    if let Err(CampaignError::Launch(crate::bridge::launch::LaunchError::Problems(problems))) = &done {
+        print_problems(Path::new(&campaign.definition.name), problems);
+    }
+    done?;
+    let progress = campaigns::progress(lab, &campaigns::by_number(lab, campaign.number)?)?;
+    println!(
+        "Launched: {} people enrolled, {} letters may leave now. A running `letterlab serve` sends them; watch with: letterlab campaign show {}",
+        progress.mailings.enrolled, progress.mailings.queued, campaign.definition.name
+    );
+    Ok(())
+}
+
+fn decide(lab: &Lab, campaign: &Stored, letter: char) -> anyhow::Result<()> {
+    let letter = letter.to_ascii_uppercase();
+    if !letter.is_ascii_uppercase() {
+        bail!("{letter:?} is not a variant; write A, B …");
+    }
+    let variant = VariantNumber(u8::try_from(u32::from(letter) - u32::from('A'))?);
+    campaigns::decide(lab, campaign, variant, "hand, from the command line")?;
+    println!("The rest of the list gets variant {variant}. A running `letterlab serve` sends it.");
+    Ok(())
+}

@@ -1,0 +1,137 @@
+//! The command line: one file per command, and [`run`] as the table of contents.
+//!
+//! Cast: [`Arguments`] (exactly what was typed), [`run`], [`service`] (the parts of a running server, also used by tests).
+//!
+//! Commands translate: what can be done is in `app`, and said in words here.
+
+mod bounce;
+mod campaign;
+mod demo;
+mod import;
+mod results;
+mod score;
+mod serve;
+pub mod service;
+mod status;
+mod user;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+
+use crate::app::clock::Clock;
+use crate::app::config::{self, Config, LogFormat};
+use crate::app::lab::{Background, Lab};
+
+/// Newsletter tests with one difference, pseudonymous tracking and honest statistics.
+#[derive(Debug, Parser)]
+#[command(name = "letterlab", version)]
+pub struct Arguments {
+    /// Settings; without it ./letterlab.toml if there is one, otherwise the defaults (see `letterlab config`)
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// See a whole newsletter test happen on this machine, with made-up people and simulated readers
+    Demo(demo::Demo),
+    /// Serve pages, pixels and links, send letters, take returned mail in
+    Serve(serve::Serve),
+    /// Import people from a CSV file
+    Import(import::Import),
+    /// Write a list's people to standard output as CSV that imports back
+    Export(import::Export),
+    /// Write, check, launch and steer campaigns
+    #[command(subcommand)]
+    Campaign(campaign::Campaign),
+    /// Show a campaign's result
+    Results(results::Results),
+    /// Make a link to a campaign's result for a reviewer without an account
+    Share(results::Share),
+    /// Take in one returned message from standard input
+    Bounce(bounce::Bounce),
+    /// Create accounts, set passwords, give out API keys
+    #[command(subcommand)]
+    User(user::User),
+    /// Show whether every letter and every hit is accounted for
+    Status(status::Status),
+    /// Derive every count from the events again and compare
+    Verify(status::Verify),
+    /// Run the statistics against a file of reference values
+    #[command(subcommand)]
+    Stats(score::Stats),
+    /// Run the hit rules against a file of labelled user agents
+    #[command(subcommand)]
+    Signal(score::Signal),
+    /// Compile a folder of letters and print what became of each
+    Letters(score::Letters),
+    /// Print the settings file with every default
+    Config,
+}
+
+/// Runs the command that was typed.
+///
+/// # Errors
+/// Whatever keeps the command from being done, as a chain of causes for the user.
+pub fn run() -> anyhow::Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let file = arguments.config;
+    match arguments.command {
+        Command::Demo(command) => demo::run(&command),
+        Command::Serve(command) => serve::run(&command, settings(file)?),
+        Command::Import(command) => with_lab(file, |lab| import::run(&command, lab)),
+        Command::Export(command) => with_lab(file, |lab| import::export(&command, lab)),
+        Command::Campaign(command) => with_lab(file, |lab| campaign::run(&command, lab)),
+        Command::Results(command) => with_lab(file, |lab| results::run(&command, lab)),
+        Command::Share(command) => with_lab(file, |lab| results::share(&command, lab)),
+        Command::Bounce(command) => with_lab(file, |lab| bounce::run(&command, lab)),
+        Command::User(command) => with_lab(file, |lab| user::run(&command, lab)),
+        Command::Status(command) => with_lab(file, |lab| status::run(&command, lab)),
+        Command::Verify(command) => with_lab(file, |lab| status::verify(&command, lab)),
+        Command::Stats(command) => score::stats(&command),
+        Command::Signal(command) => score::signal(&command),
+        Command::Letters(command) => score::letters(&command),
+        Command::Config => {
+            print!("{}", config::DEFAULTS);
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn settings(file: Option<PathBuf>) -> anyhow::Result<Config> {
+    let file = file.or_else(|| Some(PathBuf::from("letterlab.toml")).filter(|path| path.exists()));
+    Ok(config::load(file.as_deref(), std::env::vars())?)
+}
+
+/// Opens everything, runs a command, and waits until what it did is durable.
+fn with_lab(file: Option<PathBuf>, work: impl FnOnce(&Lab) -> anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
+    log_to_stderr(LogFormat::Text, "warn")?;
+    let (lab, background) = open(settings(file)?, Clock::wall())?;
+    let done = work(&lab);
+    drop(lab);
+    background.join();
+    done
+}
+
+fn open(settings: Config, clock: Clock) -> anyhow::Result<(Lab, Background)> {
+    Lab::open(settings, clock).context("Letterlab cannot start")
+}
+
+/// Log lines go to standard error: standard output belongs to the command.
+fn log_to_stderr(format: LogFormat, filter: &str) -> anyhow::Result<()> {
+    let filter =
+        tracing_subscriber::EnvFilter::try_new(filter).with_context(|| format!("setting log.filter: {filter:?} is not a filter"))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let installed = match format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+    // A second time in one process (tests) the first logger stays.
+    let _ = installed;
+    Ok(())
+}

@@ -1,0 +1,51 @@
+//! `letterlab serve`: everything a running installation does, until SIGTERM or Ctrl-C.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+
+use crate::app::clock::Clock;
+use crate::app::config::Config;
+use crate::cli::service::{Listeners, Service, bind};
+
+/// Serve pages, pixels and links, send letters, take returned mail in.
+#[derive(Debug, clap::Args)]
+pub(super) struct Serve {}
+
+pub(super) fn run(_: &Serve, settings: Config) -> anyhow::Result<ExitCode> {
+    super::log_to_stderr(settings.log.format, &settings.log.filter)?;
+    let listeners = Listeners {
+        web: bind(&settings.web.listen, "web.listen")?,
+        bounces: match settings.bounce.listen.as_str() {
+            "" => None,
+            address => Some(bind(address, "bounce.listen")?),
+        },
+    };
+    let address = listeners.web.local_addr().map(|address| address.to_string()).unwrap_or_default();
+    let (lab, writers) = super::open(settings, Clock::wall())?;
+    tracing::info!(%address, base_url = lab.config.web.base_url, vault = %lab.vault.location(), ledger = %lab.ledger.location(), "letterlab is ready");
+    let service = Service::start(lab, writers, listeners)?;
+    wait_for_a_signal(&service)?;
+    tracing::info!("stopping: letters at hand are finished, the rest waits for the next start");
+    service.stop()?;
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Returns at SIGTERM, Ctrl-C, or when a part of the service has failed.
+pub(super) fn wait_for_a_signal(service: &Service) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be listened for")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("Ctrl-C cannot be listened for")?;
+        let mut look = tokio::time::interval(std::time::Duration::from_secs(1));
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return Ok(()),
+                _ = interrupt.recv() => return Ok(()),
+                _ = look.tick() => if service.has_failed() { return Ok(()) },
+            }
+        }
+    })
+}

@@ -1,0 +1,435 @@
+//! A campaign's form and its file are one thing: what is typed becomes the file's text and is judged as a file is; what a draft says
+//! becomes form and text again.
+//!
+//! Cast: [`CampaignText`] (the file, key by key), [`Typed`] (a form read: text and what could not even be written as one),
+//! [`place`] (problems to the fields they are about).
+
+use serde::Serialize;
+
+use crate::campaign::definition::Definition;
+use crate::campaign::file::Problem;
+use crate::content::{BodyFormat, Element, Facet};
+use crate::experiment::design::Rule;
+use crate::web::form::Fields;
+use crate::web::view::campaign_form::{NewCampaignView, VariantInput, body_formats, elements, metrics, rules};
+use crate::web::view::people::recording_modes;
+use crate::web::view::{Choices, Field};
+
+/// Variants the form asks for at least.
+const VARIANTS_SHOWN: usize = 4;
+/// Variants a test may have.
+const VARIANTS_MOST: usize = 8;
+
+/// `campaign.toml`, its keys in the order people read them.
+#[derive(Debug, Serialize)]
+pub struct CampaignText {
+    name: String,
+    list: String,
+    recording: String,
+    sender: SenderText,
+    letter: LetterText,
+    test: TestText,
+    variants: Vec<VariantText>,
+}
+
+#[derive(Debug, Serialize)]
+struct SenderText {
+    name: String,
+    address: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reply_to: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct LetterText {
+    subject: String,
+    preheader: String,
+    format: String,
+    text: String,
+}
+
+#[derive(Debug, Serialize)]
+struct TestText {
+    element: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    block: Option<String>,
+    metric: String,
+    share: f64,
+    significance: f64,
+    observe_hours: u32,
+    rule: String,
+}
+
+#[derive(Debug, Serialize)]
+struct VariantText {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<String>,
+    weight: u32,
+}
+
+impl CampaignText {
+    /// The file's text. Numbers and texts of ours can always be written, so an empty text is never seen.
+    pub fn write(&self) -> String {
+        toml::to_string_pretty(self).unwrap_or_default()
+    }
+
+    /// What a draft says.
+    pub fn of(definition: &Definition) -> Self {
+        let (element, block) = match &definition.element {
+            Element::Subject => ("subject".to_owned(), None),
+            Element::Preheader => ("preheader".to_owned(), None),
+            Element::SenderName => ("sender_name".to_owned(), None),
+            Element::Block { name, facet } => (facet_word(*facet).to_owned(), Some(name.clone())),
+        };
+        let (letter, design) = (&definition.newsletter, &definition.design);
+        let format = match letter.body.format {
+            BodyFormat::Mjml => "mjml",
+            BodyFormat::Html => "html",
+            BodyFormat::Markdown => "markdown",
+        };
+        Self {
+            name: definition.name.clone(),
+            list: definition.list.clone(),
+            recording: definition.recording.as_str().to_owned(),
+            sender: SenderText {
+                name: letter.sender_name.clone(),
+                address: definition.sender.address.clone(),
+                reply_to: definition.sender.reply_to.clone(),
+            },
+            letter: LetterText {
+                subject: letter.subject.clone(),
+                preheader: letter.preheader.clone(),
+                format: format.to_owned(),
+                text: letter.body.source.clone(),
+            },
+            test: TestText {
+                element,
+                block,
+                metric: design.metric.as_str().to_owned(),
+                share: design.share,
+                significance: design.significance,
+                observe_hours: design.observe_hours,
+                rule: if design.rule == Rule::Automatic { "automatic" } else { "hand" }.to_owned(),
+            },
+            variants: definition
+                .variants
+                .iter()
+                .zip(&design.weights)
+                .map(|(variant, weight)| VariantText { value: variant.value.clone(), weight: *weight })
+                .collect(),
+        }
+    }
+}
+
+const fn facet_word(facet: Facet) -> &'static str {
+    match facet {
+        Facet::Text => "text",
+        Facet::Link => "link",
+        Facet::Style => "style",
+        Facet::Image => "image",
+    }
+}
+
+/// A form read.
+#[derive(Debug)]
+pub struct Typed {
+    /// The file it amounts to.
+    pub text: CampaignText,
+    /// What could not be written as a number.
+    pub problems: Vec<Problem>,
+    /// Which variant each of the form's rows became; rows left empty became none.
+    rows: Vec<usize>,
+}
+
+/// Reads a form.
+pub fn read(fields: &Fields) -> Typed {
+    let mut problems = Vec::new();
+    let share = per_cent(fields.trimmed("test_share"), "test.share", &mut problems);
+    let significance = per_cent(fields.trimmed("level"), "test.significance", &mut problems);
+    let observe_hours = whole(fields.trimmed("hours"), "test.observe_hours", 72, &mut problems);
+    let mut variants = Vec::new();
+    let mut rows = Vec::new();
+    for row in 1..=VARIANTS_MOST {
+        let value = lines(fields.get(&format!("variant_{row}_value")));
+        let is_control = row == 1;
+        if value.trim().is_empty() && row > 2 {
+            continue;
+        }
+        let weight = fields.trimmed(&format!("variant_{row}_weight"));
+        let key = format!("variants[{}].weight", variants.len());
+        let weight = if weight.is_empty() { 1 } else { whole(weight, &key, 1, &mut problems) };
+        let value = Some(value).filter(|value| !(is_control && value.trim().is_empty()));
+        rows.push(row);
+        variants.push(VariantText { value, weight });
+    }
+    let (element, block) = match fields.get("element") {
+        "sender-name" => ("sender_name", None),
+        other => match other.strip_prefix("block-") {
+            Some(facet) => (facet, Some(fields.trimmed("block").to_owned())),
+            None => (other, None),
+        },
+    };
+    let text = |name: &str| fields.trimmed(name).to_owned();
+    let text = CampaignText {
+        name: text("name"),
+        list: text("list"),
+        recording: text("mode"),
+        sender: SenderText {
+            name: text("sender_name"),
+            address: text("sender_address"),
+            reply_to: Some(text("reply_to")).filter(|text| !text.is_empty()),
+        },
+        letter: LetterText {
+            subject: text("subject"),
+            preheader: text("preheader"),
+            format: text("format"),
+            text: lines(fields.get("body")),
+        },
+        test: TestText {
+            element: element.to_owned(),
+            block,
+            metric: text("metric"),
+            share,
+            significance,
+            observe_hours,
+            rule: text("rule"),
+        },
+        variants,
+    };
+    Typed { text, problems, rows }
+}
+
+/// Browsers send line ends as carriage return and line feed.
+pub fn lines(text: &str) -> String {
+    text.replace("\r\n", "\n")
+}
+
+fn per_cent(text: &str, key: &str, problems: &mut Vec<Problem>) -> f64 {
+    match text.trim_end_matches('%').trim().replace(',', ".").parse::<f64>() {
+        Ok(number) if number.is_finite() => number / 100.0,
+        _ => {
+            problems.push(Problem::of(key, "write a number of per cent, such as 5"));
+            0.05
+        }
+    }
+}
+
+fn whole(text: &str, key: &str, otherwise: u32, problems: &mut Vec<Problem>) -> u32 {
+    text.parse().unwrap_or_else(|_| {
+        problems.push(Problem::of(key, "write a whole number"));
+        otherwise
+    })
+}
+
+/// The form as it was sent, with nothing lost.
+pub fn refill(view: &mut NewCampaignView, fields: &Fields) {
+    let field = |name: &str| Field::new(fields.get(name));
+    choose(&mut view.list, fields.get("list"));
+    view.name = field("name");
+    view.sender_name = field("sender_name");
+    view.sender_address = field("sender_address");
+    view.reply_to = field("reply_to");
+    view.subject = field("subject");
+    view.preheader = field("preheader");
+    view.format = body_formats(fields.get("format"));
+    view.body = Field::new(&lines(fields.get("body")));
+    view.mode = recording_modes(fields.get("mode"));
+    view.element = elements(fields.get("element"));
+    view.block = field("block");
+    view.test_share = field("test_share");
+    view.metric = metrics(fields.get("metric"));
+    view.level = field("level");
+    view.hours = field("hours");
+    view.rule = rules(fields.get("rule"));
+    let used = (1..=VARIANTS_MOST).filter(|row| !fields.get(&format!("variant_{row}_value")).trim().is_empty()).max().unwrap_or_default();
+    view.variants = (1..=used.max(VARIANTS_SHOWN))
+        .map(|row| variant(row, &lines(fields.get(&format!("variant_{row}_value"))), fields.get(&format!("variant_{row}_weight"))))
+        .collect();
+}
+
+fn variant(number: usize, value: &str, weight: &str) -> VariantInput {
+    let letter = u8::try_from(number).map_or(String::new(), |number| char::from(b'@' + number).to_string());
+    VariantInput { number, letter, value: Field::new(value), weight: Field::new(weight) }
+}
+
+fn choose(choices: &mut Choices, value: &str) {
+    for choice in &mut choices.options {
+        choice.chosen = choice.value == value;
+    }
+}
+
+/// A draft as a form.
+pub fn fill(view: &mut NewCampaignView, definition: &Definition) {
+    let text = CampaignText::of(definition);
+    choose(&mut view.list, &text.list);
+    view.name = Field::new(&text.name);
+    view.sender_name = Field::new(&text.sender.name);
+    view.sender_address = Field::new(&text.sender.address);
+    view.reply_to = Field::new(text.sender.reply_to.as_deref().unwrap_or_default());
+    view.subject = Field::new(&text.letter.subject);
+    view.preheader = Field::new(&text.letter.preheader);
+    view.format = body_formats(&text.letter.format);
+    view.body = Field::new(&text.letter.text);
+    view.mode = recording_modes(&text.recording);
+    let element = match (text.test.element.as_str(), &text.test.block) {
+        ("sender_name", _) => "sender-name".to_owned(),
+        (facet, Some(_)) => format!("block-{facet}"),
+        (other, None) => other.to_owned(),
+    };
+    view.element = elements(&element);
+    view.block = Field::new(text.test.block.as_deref().unwrap_or_default());
+    view.test_share = Field::new(&in_per_cent(text.test.share));
+    view.metric = metrics(&text.test.metric);
+    view.level = Field::new(&in_per_cent(text.test.significance));
+    view.hours = Field::new(&text.test.observe_hours.to_string());
+    view.rule = rules(&text.test.rule);
+    let count = text.variants.len().max(VARIANTS_SHOWN);
+    view.variants = (1..=count)
+        .map(|row| match text.variants.get(row - 1) {
+            Some(known) => variant(row, known.value.as_deref().unwrap_or_default(), &known.weight.to_string()),
+            None => variant(row, "", "1"),
+        })
+        .collect();
+    view.toml = Field::new(&text.write());
+}
+
+/// A fraction in per cent, without digits that only the computer knows.
+fn in_per_cent(fraction: f64) -> String {
+    let text = format!("{:.6}", fraction * 100.0);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// Puts each problem beside the field it is about; what belongs to none stands above the form.
+pub fn place(view: &mut NewCampaignView, typed: &Typed, problems: &[Problem]) {
+    for problem in problems {
+        let message = &problem.message;
+        let place = match problem.key.as_str() {
+            "name" => Some(&mut view.name.error),
+            "list" => Some(&mut view.list.error),
+            "recording" => Some(&mut view.mode.error),
+            "sender.name" => Some(&mut view.sender_name.error),
+            "sender.address" => Some(&mut view.sender_address.error),
+            "sender.reply_to" => Some(&mut view.reply_to.error),
+            "letter.subject" => Some(&mut view.subject.error),
+            "letter.preheader" => Some(&mut view.preheader.error),
+            "letter.format" => Some(&mut view.format.error),
+            "letter" | "letter.text" => Some(&mut view.body.error),
+            "test.element" => Some(&mut view.element.error),
+            "test.block" => Some(&mut view.block.error),
+            "test.metric" => Some(&mut view.metric.error),
+            "test.share" => Some(&mut view.test_share.error),
+            "test.significance" => Some(&mut view.level.error),
+            "test.observe_hours" => Some(&mut view.hours.error),
+            "test.rule" => Some(&mut view.rule.error),
+            key => variant_place(&mut view.variants, typed, key),
+        };
+        match place {
+            Some(place) => match place {
+                Some(before) => before.push_str(&format!(" {}", sentence(message))),
+                None => *place = Some(sentence(message)),
+            },
+            None => view.errors.push(sentence(message)),
+        }
+    }
+}
+
+fn variant_place<'a>(inputs: &'a mut [VariantInput], typed: &Typed, key: &str) -> Option<&'a mut Option<String>> {
+    let (index, facet) = key.strip_prefix("variants[")?.split_once("].")?;
+    let row = typed.rows.get(index.parse::<usize>().ok()?)?;
+    let input = inputs.get_mut(row - 1)?;
+    Some(if facet == "weight" { &mut input.weight.error } else { &mut input.value.error })
+}
+
+fn sentence(message: &str) -> String {
+    let mut characters = message.chars();
+    let text: String = characters.next().map_or(String::new(), |first| first.to_uppercase().chain(characters).collect());
+    if text.ends_with(['.', '!', '?']) { text } else { format!("{text}.") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::campaign::file;
+    use crate::web::view::Page;
+
+    fn form(changes: &[(&str, &str)]) -> Fields {
+        let mut pairs = vec![
+            ("name", "spring"),
+            ("list", "customers"),
+            ("mode", "pseudonymous"),
+            ("sender_name", "Fern"),
+            ("sender_address", "a@example.org"),
+            ("reply_to", ""),
+            ("subject", "Hello \"you\""),
+            ("preheader", ""),
+            ("format", "markdown"),
+            ("body", "Hi\r\n\r\n'''three''' \\ quotes\""),
+            ("element", "subject"),
+            ("block", ""),
+            ("variant_1_value", ""),
+            ("variant_1_weight", "1"),
+            ("variant_2_value", "Good day"),
+            ("variant_2_weight", "2"),
+            ("variant_3_value", ""),
+            ("variant_3_weight", "1"),
+            ("variant_4_value", "Hey"),
+            ("variant_4_weight", "1"),
+            ("test_share", "33.3"),
+            ("metric", "click"),
+            ("level", "5"),
+            ("hours", "48"),
+            ("rule", "automatic"),
+        ];
+        for (name, value) in changes {
+            pairs.retain(|(known, _)| known != name);
+            pairs.push((name, value));
+        }
+        let text: Vec<String> = pairs
+            .iter()
+            .map(|(name, value)| format!("{name}={}", value.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>()))
+            .collect();
+        Fields::parse(&text.join("&")).unwrap()
+    }
+
+    #[test]
+    fn what_is_typed_reads_back_as_the_same_campaign_and_fills_the_same_form() {
+        let typed = read(&form(&[]));
+        assert_eq!(typed.problems, vec![]);
+        let definition = file::read(&typed.text.write(), &|_| Err("no".to_owned())).unwrap();
+        assert_eq!(definition.newsletter.subject, "Hello \"you\"");
+        assert_eq!(definition.newsletter.body.source, "Hi\n\n'''three''' \\ quotes\"");
+        assert_eq!(definition.design.weights, vec![1, 2, 1], "the empty third row is no variant");
+        assert!((definition.design.share - 0.333).abs() < 1e-12);
+        assert_eq!(definition.variants[0].value, None);
+        let again = file::read(&CampaignText::of(&definition).write(), &|_| Err("no".to_owned())).unwrap();
+        assert_eq!(again, definition);
+        let mut view = NewCampaignView::empty(Page::default(), &[]);
+        fill(&mut view, &definition);
+        assert_eq!((view.test_share.value.as_str(), view.level.value.as_str(), view.variants.len()), ("33.3", "5", 4));
+    }
+
+    #[test]
+    fn each_complaint_stands_at_its_field() {
+        let fields = form(&[("test_share", "many"), ("variant_4_value", "Good day"), ("name", "two words"), ("element", "block-text")]);
+        let typed = read(&fields);
+        let mut problems = typed.problems.clone();
+        match file::read(&typed.text.write(), &|_| Err("no".to_owned())) {
+            Ok(definition) => problems.extend(definition.problems(None)),
+            Err(more) => problems.extend(more),
+        }
+        let mut view = NewCampaignView::empty(Page::default(), &[]);
+        refill(&mut view, &fields);
+        place(&mut view, &typed, &problems);
+        assert!(view.test_share.error.is_some() && view.block.error.is_some(), "{problems:?}");
+        assert_eq!(view.test_share.value, "many", "what was typed stays");
+        let fields = form(&[("variant_4_value", "Good day"), ("name", "two words")]);
+        let typed = read(&fields);
+        let problems = file::read(&typed.text.write(), &|_| Err("no".to_owned())).unwrap().problems(None);
+        let mut view = NewCampaignView::empty(Page::default(), &[]);
+        refill(&mut view, &fields);
+        place(&mut view, &typed, &problems);
+        assert!(view.name.error.is_some());
+        assert!(view.variants[3].value.error.as_deref().is_some_and(|error| error.contains("same letter")), "{problems:?}");
+        assert!(view.variants[2].value.error.is_none());
+    }
+}

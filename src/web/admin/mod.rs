@@ -1,0 +1,15 @@
+//! Pages of people who log in: marketers and administrators.
+//!
+//! One file per group of pages; `steer` holds the forms that change a campaign's life, `draft` those that write it.
+
+pub mod campaign;
+pub mod campaigns;
+pub mod draft;
+mod draft_form;
+pub mod import;
+pub mod login;
+pub mod people;
+pub mod results;
+pub mod setup;
+pub mod status;
+pub mod steer;

@@ -1,0 +1,67 @@
+//! Whether everything is accounted for.
+
+use actix_web::{HttpResponse, web};
+
+use crate::app::status::{Status, status};
+use crate::report::wording::moment;
+use crate::web::error::Fault;
+use crate::web::session::User;
+use crate::web::view::format::count;
+use crate::web::view::status::{HealthRow, LawRow, StatusView};
+use crate::web::view::{Badge, Fact, Section, Tone};
+use crate::web::{Web, page};
+
+/// `GET /status`
+pub async fn show(web: web::Data<Web>, user: User) -> Result<HttpResponse, Fault> {
+    let status = web.run(status).await?;
+    let laws: Vec<LawRow> = status.laws.iter().map(law).collect();
+    let health = health(&status);
+    let broken = laws.iter().filter(|law| !law.holds).count();
+    let (summary, overall) = match broken {
+        0 => ("Everything adds up.".to_owned(), Badge::new("Good", Tone::Good)),
+        1 => ("One sum does not come out; see below.".to_owned(), Badge::new("Look", Tone::Stop)),
+        several => (format!("{several} sums do not come out; see below."), Badge::new("Look", Tone::Stop)),
+    };
+    let facts = vec![
+        Fact::new("Letterlab", env!("CARGO_PKG_VERSION")),
+        Fact::new("People", &status.vault),
+        Fact::new("Events", &status.ledger),
+        Fact::new("Recipients reach it at", &web.lab.config.web.base_url),
+        Fact::new("Relay", &web.lab.config.relay.host),
+    ];
+    let as_of = moment(web.lab.clock.now());
+    page(&StatusView { page: user.page("Status", Section::Status), summary, overall, laws, health, facts, as_of })
+}
+
+fn law(law: &crate::app::status::Law) -> LawRow {
+    let (name, sum) = law.name.split_once(": ").unwrap_or((&law.name, ""));
+    LawRow { name: name.to_owned(), law: sum.to_owned(), numbers: law.numbers.clone(), holds: law.holds }
+}
+
+fn health(status: &Status) -> Vec<HealthRow> {
+    let number = |value: i64| count(value.unsigned_abs());
+    let row = |name: &str, good: bool, word: &str, detail: String| HealthRow {
+        name: name.to_owned(),
+        state: Badge::new(word, if good { Tone::Good } else { Tone::Warn }),
+        detail,
+    };
+    let level = |waiting: bool| if waiting { "catching up" } else { "up to date" };
+    let outcomes = if status.unrelayed >= 1000 { "1,000 or more".to_owned() } else { count(status.unrelayed as u64) };
+    vec![
+        row(
+            "Hits",
+            status.hits_shed == 0,
+            if status.hits_shed == 0 { "none lost" } else { "some were shed" },
+            format!(
+                "{} stored, {} with a forged token, {} answered without recording, {} shed and {} waiting since the start.",
+                number(status.hits_stored),
+                number(status.hits_refused),
+                number(status.hits_unrecorded),
+                count(status.hits_shed),
+                count(status.hits_waiting as u64)
+            ),
+        ),
+        row("Counting", true, level(status.uncounted > 0), format!("{} events not yet counted.", number(status.uncounted))),
+        row("Outcomes of letters", true, level(status.unrelayed > 0), format!("{outcomes} not yet noted as events.")),
+    ]
+}

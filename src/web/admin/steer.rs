@@ -1,0 +1,180 @@
+//! The forms that change a campaign's life, and which of them can be pressed now.
+
+use std::time::Duration;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use super::campaign::{find, variant_of};
+use crate::app::campaigns::{self, CampaignError, Progress};
+use crate::app::lab::Lab;
+use crate::campaign::state::State;
+use crate::campaign::store::Campaign;
+use crate::ids::VariantNumber;
+use crate::report::results::due;
+use crate::report::wording::moment;
+use crate::web::error::Fault;
+use crate::web::form::{Fields, PostForm};
+use crate::web::session::flash;
+use crate::web::view::campaign::Action;
+use crate::web::view::format::{count, counted};
+use crate::web::view::{Choice, Flash, Tone};
+use crate::web::{Web, see_other};
+
+/// How long a page waits for a launch; a long list is drawn on in the background.
+const LAUNCH_PATIENCE: Duration = Duration::from_secs(10);
+/// Days after closing until the link between pseudonyms and people is destroyed.
+const MAPPING_DAYS: &str = "30";
+
+/// What the page before did, as a message: closed words, never text from the address.
+pub fn done(request: &HttpRequest) -> Vec<Flash> {
+    let query = Fields::parse(request.query_string()).unwrap_or_default();
+    let (tone, text) = match query.get("done") {
+        "welcome" => (Tone::Good, "You are the administrator. Import people first; then write a campaign."),
+        "drafted" => (Tone::Good, "The draft is stored. Look at the previews and the plan, then launch."),
+        "changed" => (Tone::Good, "The draft is changed."),
+        "deleted" => (Tone::Good, "The draft is deleted."),
+        "launched" => (Tone::Good, "Sealed and launched. Letters are leaving."),
+        "launching" => (Tone::Good, "Sealed. Everybody is being assigned; letters leave as soon as that is done."),
+        "paused" => (Tone::Good, "Paused. Letters already handed over still arrive."),
+        "resumed" => (Tone::Good, "Sending goes on."),
+        "decided" => (Tone::Good, "Decided. The rest of the list gets the chosen variant."),
+        "closed" => (Tone::Good, "Closed. Nothing more is sent or recorded."),
+        _ => return Vec::new(),
+    };
+    vec![flash(tone, text)]
+}
+
+/// What can be done now, the most likely first.
+pub fn actions(
+    url: &str,
+    campaign: &Campaign,
+    progress: &Progress,
+    people: Option<(u64, u64)>,
+    is_ready: bool,
+    now: jiff::Timestamp,
+) -> Vec<Action> {
+    let to = |verb: &str| format!("{url}/{verb}");
+    let waiting = progress.mailings.waiting();
+    let mut actions = Vec::new();
+    match campaign.state {
+        State::Draft | State::Sealed if is_ready => {
+            let mailable = people.map_or(0, |(_, mailable)| mailable);
+            let in_test = (mailable as f64 * campaign.definition.design.share).round() as u64;
+            let words = if in_test == mailable {
+                counted(mailable, "person", "people")
+            } else {
+                format!("{} of {} people", count(in_test), count(mailable))
+            };
+            actions.push(Action::launch(to("launch"), &words));
+        }
+        State::Observing if campaign.chosen.is_none() => actions.push(decide_action(to("decide"), campaign, waiting, now)),
+        _ => {}
+    }
+    if campaign.paused.is_some() {
+        actions.push(Action::resume(to("resume"), &count(waiting)));
+    } else if campaign.state.sends() && waiting > 0 && (campaign.state != State::Observing || campaign.chosen.is_some()) {
+        actions.push(Action::pause(to("pause")));
+    }
+    match campaign.state {
+        State::Draft => actions.push(Action::delete(to("delete"))),
+        State::Closed => {}
+        _ => actions.push(Action::close(to("close"), MAPPING_DAYS)),
+    }
+    actions
+}
+
+fn decide_action(url: String, campaign: &Campaign, rest: u64, now: jiff::Timestamp) -> Action {
+    let values = campaign.definition.shown_values();
+    let choices = (0u8..)
+        .zip(&values)
+        .map(|(number, value)| Choice {
+            value: VariantNumber(number).to_string(),
+            label: format!("{}{}", VariantNumber(number), if number == 0 { ", the control" } else { "" }),
+            hint: value.chars().take(120).collect(),
+            chosen: false,
+        })
+        .collect();
+    let mut action = Action::decide(url, &count(rest), choices);
+    if rest == 0 {
+        action.explanation =
+            "Everybody was in the test, so nobody is left to write to. This records which variant you go on with.".to_owned();
+        action.button = "Record the decision".to_owned();
+    }
+    if let Some(due) = due(campaign).filter(|due| now < *due) {
+        action.primary = false;
+        action.explanation.push_str(&format!(
+            " The plan looks at the result on {}; deciding earlier gives up what the test would have shown.",
+            moment(due)
+        ));
+    }
+    action
+}
+
+/// The form's tick, for what cannot be undone: a script is no excuse to skip it.
+fn confirmed(form: &PostForm) -> Result<(), Fault> {
+    if form.fields.get("confirmed") == "yes" {
+        Ok(())
+    } else {
+        Err(Fault::Bad("Tick the sentence above the button first; this cannot be undone.".to_owned()))
+    }
+}
+
+async fn step(
+    web: &Web,
+    number: &str,
+    word: &str,
+    work: impl FnOnce(&Lab, &Campaign) -> Result<(), CampaignError> + Send + 'static,
+) -> Result<HttpResponse, Fault> {
+    let campaign = find(web, number).await?;
+    let url = format!("/campaigns/{}?done={word}", campaign.number);
+    web.run(move |lab| work(lab, &campaign)).await?;
+    Ok(see_other(&url))
+}
+
+/// `POST /campaigns/{number}/launch`
+pub async fn launch(web: web::Data<Web>, number: web::Path<String>, form: PostForm) -> Result<HttpResponse, Fault> {
+    confirmed(&form)?;
+    let campaign = find(&web, &number).await?;
+    let url = format!("/campaigns/{}", campaign.number);
+    let shared = web.clone();
+    // A task of its own, so that a browser that goes away does not end it.
+    let launching = actix_web::rt::spawn(async move { shared.run(move |lab| campaigns::launch(lab, &campaign, &mut |_, _| {})).await });
+    match tokio::time::timeout(LAUNCH_PATIENCE, launching).await {
+        Ok(Ok(launched)) => launched.map(|()| see_other(&format!("{url}?done=launched"))),
+        Ok(Err(error)) => Err(Fault::internal(error)),
+        Err(_) => Ok(see_other(&format!("{url}?done=launching"))),
+    }
+}
+
+/// `POST /campaigns/{number}/pause`
+pub async fn pause(web: web::Data<Web>, number: web::Path<String>, form: PostForm) -> Result<HttpResponse, Fault> {
+    let reason = format!("paused by {}", form.user.account.login);
+    step(&web, &number, "paused", move |lab, campaign| campaigns::pause(lab, campaign, &reason)).await
+}
+
+/// `POST /campaigns/{number}/resume`
+pub async fn resume(web: web::Data<Web>, number: web::Path<String>, _form: PostForm) -> Result<HttpResponse, Fault> {
+    step(&web, &number, "resumed", campaigns::resume).await
+}
+
+/// `POST /campaigns/{number}/decide` with `choice`, a variant's letter.
+pub async fn decide(web: web::Data<Web>, number: web::Path<String>, form: PostForm) -> Result<HttpResponse, Fault> {
+    confirmed(&form)?;
+    let variant = variant_of(form.fields.trimmed("choice")).ok_or_else(|| Fault::Bad("Choose one of the variants first.".to_owned()))?;
+    let by = form.user.account.login.clone();
+    step(&web, &number, "decided", move |lab, campaign| campaigns::decide(lab, campaign, variant, &by)).await
+}
+
+/// `POST /campaigns/{number}/close`
+pub async fn close(web: web::Data<Web>, number: web::Path<String>, form: PostForm) -> Result<HttpResponse, Fault> {
+    confirmed(&form)?;
+    step(&web, &number, "closed", campaigns::close).await
+}
+
+/// `POST /campaigns/{number}/delete`
+pub async fn delete(web: web::Data<Web>, number: web::Path<String>, form: PostForm) -> Result<HttpResponse, Fault> {
+    confirmed(&form)?;
+    let campaign = find(&web, &number).await?;
+    web.run(move |lab| campaigns::delete(lab, &campaign)).await?;
+    Ok(see_other("/campaigns?done=deleted"))
+}

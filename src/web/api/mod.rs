@@ -1,0 +1,55 @@
+//! The HTTP API: the same verbs as pages and command line, in JSON, for programs with an API key.
+//!
+//! Errors are `{"error": …, "problems": […]}`; no answer holds a person.
+
+pub mod campaigns;
+pub mod people;
+pub mod steer;
+
+use actix_web::HttpResponse;
+use actix_web::http::Method;
+
+use super::error::Fault;
+use super::page;
+use super::routes::{Reach, TABLE};
+use super::view::Page;
+use super::view::api::{ApiRow, ApiView};
+
+/// `GET /api`: a page about the API, its routes taken from the table itself.
+pub async fn describe() -> Result<HttpResponse, Fault> {
+    let rows = TABLE
+        .iter()
+        .filter(|entry| entry.reach == Reach::ApiKey)
+        .map(|entry| ApiRow {
+            method: entry.method.to_string(),
+            path: entry.path.to_owned(),
+            purpose: purpose(&entry.method, entry.path).to_owned(),
+        })
+        .collect();
+    page(&ApiView { page: Page::anonymous("HTTP API"), rows })
+}
+
+fn purpose(method: &Method, path: &str) -> &'static str {
+    let last = path.rsplit('/').next().unwrap_or_default();
+    match (method.as_str(), last) {
+        ("GET", "lists") => "Every list with how many people are on it.",
+        (_, "people") => {
+            "Import people: the body is a CSV file with a header. Query: mode, consent_source, consent_date for lines that state none."
+        }
+        ("GET", "campaigns") => "Every campaign, the newest first.",
+        ("POST", "campaigns") => "Store a draft: the body is campaign.toml, or JSON of the same shape.",
+        ("GET", "{campaign}") => "A campaign by name or number: state, times, definition, hash.",
+        ("PUT", "{campaign}") => "Replace a draft.",
+        ("DELETE", "{campaign}") => "Delete a draft.",
+        (_, "launch") => "Seal, assign everybody, send.",
+        (_, "pause") => "Stop sending for now.",
+        (_, "resume") => "Go on sending.",
+        (_, "decide") => "Choose what the rest get: {\"variant\": \"B\"}.",
+        (_, "close") => "End it: nothing more is sent or recorded.",
+        (_, "share") => "A reviewer's link: {\"days\": 30}.",
+        (_, "progress") => "How far sending is, and live counts per arm.",
+        (_, "results") => "The result: verdict, rates, intervals, checks, the sealed plan.",
+        (_, "results.csv") => "Its counts, one line per arm.",
+        _ => "",
+    }
+}

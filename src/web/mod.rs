@@ -1,0 +1,173 @@
+//! HTTP: pages for people who log in, pages for reviewers and recipients, pixels and links, and the API.
+//!
+//! Cast: [`serve`], [`Web`] (what every handler shares), [`routes`] (the whole table on one page), [`error`] (the only place that
+//! knows status codes), [`session`] (who is asking), [`throttle`] (guessing passwords takes long), [`form`] (bodies, within limits),
+//! [`frame`] (headers and the log line round every answer), `public`, `admin`, `review`, `api` (handlers), [`view`] (what pages show).
+//!
+//! Handlers translate; what can be done is in `app`. Nothing here writes SQL, computes a statistic, or logs an address, a token or a
+//! query string.
+
+mod admin;
+mod api;
+mod assets;
+pub mod error;
+pub mod form;
+pub mod frame;
+mod public;
+mod review;
+pub mod routes;
+pub mod session;
+pub mod throttle;
+pub mod view;
+
+use std::net::{IpAddr, TcpListener};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use actix_web::http::header;
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+use tokio::sync::{Semaphore, watch};
+
+use crate::app::clock;
+use crate::app::lab::Lab;
+use crate::ids::base32;
+use crate::vault::account::hash_password;
+use crate::vault::store as people;
+use error::Fault;
+use throttle::Throttle;
+
+/// Threads that answer requests: few, because database work runs elsewhere.
+const WORKERS: usize = 2;
+/// Password checks at the same time: each takes 19 MiB.
+const PASSWORD_CHECKS: usize = 2;
+/// How long requests under way may take when the server stops, in seconds.
+const LAST_REQUESTS_SECONDS: u64 = 30;
+/// How often an unknown campaign may make the tracker look again, in milliseconds.
+const LOOK_AGAIN_MS: i64 = 1_000;
+
+/// What every handler shares.
+pub struct Web {
+    /// The running Letterlab.
+    pub lab: Lab,
+    /// Failed logins of late.
+    pub logins: Throttle,
+    /// Proves, at first run, that somebody at the server's terminal is asking.
+    pub setup_code: String,
+    /// Whether recipients and users come by https.
+    pub secure: bool,
+    decoy_hash: String,
+    password_checks: Semaphore,
+    looked_again: AtomicI64,
+}
+
+impl Web {
+    /// Prepares what handlers share.
+    ///
+    /// # Errors
+    /// Only when the password hash function does not work.
+    pub fn new(lab: Lab) -> anyhow::Result<Self> {
+        let decoy_hash = hash_password(&fresh_key(), clock::fresh())?;
+        let setup_code: String = fresh_key().chars().take(12).collect();
+        let secure = lab.config.web.base_url.starts_with("https://");
+        Ok(Self {
+            lab,
+            logins: Throttle::default(),
+            setup_code,
+            secure,
+            decoy_hash,
+            password_checks: Semaphore::new(PASSWORD_CHECKS),
+            looked_again: AtomicI64::new(0),
+        })
+    }
+
+    /// Runs work that waits for a database, off the threads that answer requests.
+    ///
+    /// # Errors
+    /// What `work` answers, and a panic in it.
+    pub async fn run<T, E>(&self, work: impl FnOnce(&Lab) -> Result<T, E> + Send + 'static) -> Result<T, Fault>
+    where
+        T: Send + 'static,
+        E: Into<Fault> + Send + 'static,
+    {
+        let lab = self.lab.clone();
+        match tokio::task::spawn_blocking(move || work(&lab)).await {
+            Ok(answer) => answer.map_err(Into::into),
+            Err(_) => Err(Fault::internal(anyhow::anyhow!("a request's work ended unexpectedly"))),
+        }
+    }
+
+    /// Lets the tracker learn of campaigns launched elsewhere, now and then.
+    async fn look_again(&self) {
+        let now = self.lab.clock.now().as_millisecond();
+        let last = self.looked_again.load(Ordering::Relaxed);
+        let due = now - last >= LOOK_AGAIN_MS;
+        if due && self.looked_again.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            let looked = self.run(crate::app::jobs::refresh_targets);
+            // The answer goes out in time all the same; the next request may look again.
+            let _ = tokio::time::timeout(Duration::from_secs(1), looked).await;
+        }
+    }
+
+    /// The address a request comes from, or the last one a reverse proxy named.
+    pub fn peer(&self, request: &HttpRequest) -> Option<IpAddr> {
+        let named = || {
+            let header = request.headers().get_all("x-forwarded-for").last()?.to_str().ok()?;
+            header.rsplit(',').next()?.trim().parse().ok()
+        };
+        if self.lab.config.web.proxied { named() } else { request.peer_addr().map(|address| address.ip()) }
+    }
+}
+
+/// A fresh secret as text: 52 characters.
+fn fresh_key() -> String {
+    base32().encode(&clock::fresh_key())
+}
+
+/// Answers requests on `listener` until `stop` says so; then takes no more and finishes what runs.
+///
+/// # Errors
+/// When the server cannot start, or its threads fail.
+pub async fn serve(lab: Lab, listener: TcpListener, mut stop: watch::Receiver<bool>) -> std::io::Result<()> {
+    let shared = web::Data::new(Web::new(lab).map_err(std::io::Error::other)?);
+    announce_first_run(&shared, &listener).await;
+    let for_workers = shared.clone();
+    let server = HttpServer::new(move || {
+        let shared = for_workers.clone();
+        App::new().configure(|config| routes::configure(config, shared))
+    })
+    .workers(WORKERS)
+    .keep_alive(Duration::from_secs(30))
+    .client_request_timeout(Duration::from_secs(20))
+    .shutdown_timeout(LAST_REQUESTS_SECONDS)
+    .disable_signals()
+    .listen(listener)?
+    .run();
+    let handle = server.handle();
+    let stopper = tokio::spawn(async move {
+        // An error means that nobody can say stop any more: that is a stop, too.
+        let _ = stop.wait_for(|stop| *stop).await;
+        handle.stop(true).await;
+    });
+    let ended = server.await;
+    stopper.abort();
+    ended
+}
+
+async fn announce_first_run(shared: &Web, listener: &TcpListener) {
+    let is_first = shared.run(|lab| lab.vault.read(people::account_count)).await.is_ok_and(|count| count == 0);
+    if is_first {
+        let address = listener.local_addr().map(|address| address.to_string()).unwrap_or_default();
+        let code = &shared.setup_code;
+        tracing::warn!(%address, set_up_code = %code, "there is no account yet: open /setup and create the administrator");
+    }
+}
+
+/// A page as an answer.
+fn page(view: &impl askama::Template) -> Result<HttpResponse, Fault> {
+    Ok(HttpResponse::Ok().content_type("text/html; charset=utf-8").body(view.render()?))
+}
+
+/// On to another page of this site, after a form.
+fn see_other(path: &str) -> HttpResponse {
+    HttpResponse::SeeOther().insert_header((header::LOCATION, path)).finish()
+}

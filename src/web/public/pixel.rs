@@ -1,0 +1,48 @@
+//! `GET|HEAD /o/{token}.gif`: one transparent pixel, the same for every token, genuine or not.
+
+use std::time::Duration;
+
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use super::hit::judge;
+use crate::signal::HitKind;
+use crate::tracking::hit::Admission;
+use crate::web::Web;
+
+/// A transparent GIF of one pixel, 43 bytes.
+pub const GIF: &[u8; 43] = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\xff\xff\xff\x00\x00\x00\x21\xf9\x04\x01\x00\x00\x00\x00\x2c\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x01\x44\x00\x3b";
+/// How long a pixel waits until its hit is durable.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Records the hit if it may be, then answers.
+pub async fn show(web: web::Data<Web>, request: HttpRequest) -> HttpResponse {
+    if let Admission::Recorded(_, event) = judge(&web, &request, HitKind::Open).await {
+        // Shed or late: the reader gets the picture all the same, and the count of shed hits is shown.
+        let _ = web.lab.tracker.intake.record(*event, PATIENCE).await;
+    }
+    let mut answer = HttpResponse::Ok().body(web::Bytes::from_static(GIF));
+    let headers = answer.headers_mut();
+    for (name, value) in [
+        (header::CONTENT_TYPE, "image/gif"),
+        (header::CACHE_CONTROL, "no-store, private, max-age=0"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "cross-origin"),
+        (HeaderName::from_static("x-robots-tag"), "noindex, nofollow, noarchive"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::GIF;
+
+    #[test]
+    fn the_pixel_is_byte_for_byte_the_documented_one() {
+        let expected = "47494638396101000100800000ffffff00000021f90401000000002c00000000010001000002014400".to_owned() + "3b";
+        assert_eq!(data_encoding::HEXLOWER.encode(GIF), expected);
+    }
+}

@@ -1,0 +1,188 @@
+//! The form for a new campaign: everything typed survives an error, and every complaint stands at its field.
+//!
+//! Cast: [`NewCampaignView`], [`VariantInput`], and the options of its choices ([`body_formats`], [`elements`], [`metrics`]).
+//! It never validates: the caller puts complaints into the fields.
+
+use super::{Choice, Choices, Field, Page};
+
+/// One variant in the form: posted as `variant_1_value`, `variant_1_weight` and so on.
+#[derive(Debug, Clone, Default)]
+pub struct VariantInput {
+    /// 1 to 4.
+    pub number: usize,
+    /// A to D.
+    pub letter: String,
+    /// What the varied element is in this variant.
+    pub value: Field,
+    /// Whole number, its share of the test relative to the others.
+    pub weight: Field,
+}
+
+/// Form for a new campaign or a draft.
+#[derive(Debug, Clone, Default, askama::Template)]
+#[template(path = "admin/campaign_new.html")]
+pub struct NewCampaignView {
+    /// The frame.
+    pub page: Page,
+    /// Heading.
+    pub title: String,
+    /// Where the form is posted.
+    pub form_url: String,
+    /// Where a file is posted.
+    pub file_url: String,
+    /// Where cancelling leads.
+    pub back_url: String,
+    /// `name`.
+    pub name: Field,
+    /// `list`.
+    pub list: Choices,
+    /// `sender_name`.
+    pub sender_name: Field,
+    /// `sender_address`.
+    pub sender_address: Field,
+    /// `reply_to`, may be empty.
+    pub reply_to: Field,
+    /// `subject`.
+    pub subject: Field,
+    /// `preheader`.
+    pub preheader: Field,
+    /// `format`: [`body_formats`].
+    pub format: Choices,
+    /// `body`.
+    pub body: Field,
+    /// `mode`: see [`super::people::recording_modes`].
+    pub mode: Choices,
+    /// `element`: [`elements`].
+    pub element: Choices,
+    /// `block`, for the elements that are part of the body.
+    pub block: Field,
+    /// Always four; the last two may stay empty.
+    pub variants: Vec<VariantInput>,
+    /// `test_share`, per cent of the list.
+    pub test_share: Field,
+    /// `metric`: [`metrics`].
+    pub metric: Choices,
+    /// `level`, per cent.
+    pub level: Field,
+    /// `hours` of observation.
+    pub hours: Field,
+    /// `rule`: [`rules`].
+    pub rule: Choices,
+    /// `toml`: the file's text as pasted, with its complaint (file, key, line).
+    pub toml: Field,
+    /// Complaints about the whole, for example that two variants are equal.
+    pub errors: Vec<String>,
+}
+
+impl NewCampaignView {
+    /// An empty form with the usual settings. `lists` are `(value, label)`.
+    pub fn empty(page: Page, lists: &[(String, String)]) -> Self {
+        let list = Choices {
+            options: lists
+                .iter()
+                .map(|(value, label)| Choice { value: value.clone(), label: label.clone(), hint: String::new(), chosen: false })
+                .collect(),
+            error: None,
+        };
+        Self {
+            page,
+            list,
+            format: body_formats("markdown"),
+            mode: super::people::recording_modes("pseudonymous"),
+            element: elements("subject"),
+            variants: ["A", "B", "C", "D"]
+                .iter()
+                .enumerate()
+                .map(|(index, letter)| VariantInput {
+                    number: index + 1,
+                    letter: (*letter).to_owned(),
+                    value: Field::default(),
+                    weight: Field::new("1"),
+                })
+                .collect(),
+            test_share: Field::new("100"),
+            metric: metrics("click"),
+            level: Field::new("5"),
+            hours: Field::new("48"),
+            rule: rules("hand"),
+            ..Self::default()
+        }
+    }
+
+    /// How many fields or choices have a complaint.
+    pub fn complaints(&self) -> usize {
+        let fields = [
+            &self.name,
+            &self.sender_name,
+            &self.sender_address,
+            &self.reply_to,
+            &self.subject,
+            &self.preheader,
+            &self.body,
+            &self.block,
+            &self.test_share,
+            &self.level,
+            &self.hours,
+            &self.toml,
+        ];
+        let choices = [&self.list, &self.format, &self.mode, &self.element, &self.metric, &self.rule];
+        let variants = self.variants.iter().flat_map(|variant| [&variant.value, &variant.weight]);
+        fields.into_iter().chain(variants).filter(|field| field.error.is_some()).count()
+            + choices.into_iter().filter(|choice| choice.error.is_some()).count()
+            + self.errors.len()
+    }
+}
+
+/// Formats of the letter's source, `chosen` marked.
+pub fn body_formats(chosen: &str) -> Choices {
+    let options = Choice::several(
+        &[
+            ("markdown", "Markdown", "Plain text with a little structure."),
+            ("mjml", "MJML", "Responsive e-mail markup; name a block with css-class or mj-class."),
+            ("html", "HTML", "A finished page; name a block with its id."),
+        ],
+        chosen,
+    );
+    Choices { options, error: None }
+}
+
+/// The elements that may vary, `chosen` marked. Those beginning with `block-` need the name of a block.
+pub fn elements(chosen: &str) -> Choices {
+    let options = Choice::several(
+        &[
+            ("subject", "Subject", "The line in the inbox."),
+            ("preheader", "Preheader", "The grey text after the subject."),
+            ("sender-name", "Sender name", "Who the letter is from."),
+            ("block-text", "A block’s text", "One paragraph, heading or button label."),
+            ("block-link", "A block’s link", "Where one link or button leads."),
+            ("block-style", "A block’s style", "Colours and sizes of one block."),
+            ("block-image", "A block’s image", "Which picture is shown."),
+        ],
+        chosen,
+    );
+    Choices { options, error: None }
+}
+
+/// The primary metrics, `chosen` marked.
+pub fn metrics(chosen: &str) -> Choices {
+    let options = Choice::several(
+        &[
+            ("click", "Unique clicks", "Recipients with a click by a person. The sturdiest choice."),
+            ("open", "Unique opens", "Recipients with an open by a person. Many machines open too; expect to need more people."),
+        ],
+        chosen,
+    );
+    Choices { options, error: None }
+}
+
+/// What happens when the observation ends, `chosen` marked.
+pub fn rules(chosen: &str) -> Choices {
+    let options = Choice::several(
+        &[
+            ("hand", "Somebody chooses", "You look at the result and choose what the rest of the list gets."),
+            ("automatic", "By itself", "The rest get the winner; without one, the control."),
+        ],
+        chosen,
+    );
+    Choices { options, error: None }
+}

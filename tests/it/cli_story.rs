@@ -1,0 +1,246 @@
+//! Purpose: the command line as an operator uses it, and the message each mistake gives.
+//!
+//! Cast: [`Operator`], a person with a folder and the real binary.
+//!
+//! Never: a message judged by its presence alone; each says what is wrong, where, and what to do.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+
+struct Operator {
+    folder: TempDir,
+}
+
+/// What a command printed, and whether it was content.
+struct Answer {
+    good: bool,
+    out: String,
+    errors: String,
+}
+
+impl Operator {
+    fn new() -> Result<Self> {
+        Ok(Self { folder: tempfile::tempdir()? })
+    }
+
+    fn write(&self, name: &str, content: impl AsRef<[u8]>) -> Result<PathBuf> {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, content)?;
+        Ok(path)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_letterlab"));
+        command.current_dir(self.folder.path()).args(arguments);
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Result<Answer> {
+        self.run_with_input(arguments, b"")
+    }
+
+    fn run_with_input(&self, arguments: &[&str], input: &[u8]) -> Result<Answer> {
+        let mut child = self.command(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        child.stdin.take().context("standard input")?.write_all(input)?;
+        let output = child.wait_with_output()?;
+        Ok(Answer {
+            good: output.status.success(),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            errors: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
+    }
+
+    /// A command that must fail, and the words its message must have.
+    fn fails(&self, arguments: &[&str], words: &[&str]) -> Result<()> {
+        let answer = self.run(arguments)?;
+        let said = format!("{}{}", answer.out, answer.errors);
+        assert!(!answer.good, "{arguments:?} should fail: {said}");
+        for word in words {
+            assert!(said.contains(word), "{arguments:?} should say {word:?}, it says: {said}");
+        }
+        assert!(!said.contains("panicked"), "{said}");
+        Ok(())
+    }
+
+    fn succeeds(&self, arguments: &[&str]) -> Result<String> {
+        let answer = self.run(arguments)?;
+        assert!(answer.good, "{arguments:?}: {}{}", answer.out, answer.errors);
+        Ok(answer.out)
+    }
+}
+
+const PEOPLE: &str = "email,First Name,recording_mode,consent_source,consent_date\n\
+    anna@example.com,Anna,pseudonymous,form,2026-01-01\n\
+    boris@example.org,Борис,pseudonymous,form,2026-01-01\n\
+    lan@example.net,Lan,pseudonymous,form,2026-01-01\n\
+    devi@example.com,देवी,pseudonymous,form,2026-01-01\n";
+
+#[test]
+fn a_campaign_is_written_checked_launched_and_steered_from_the_command_line() -> Result<()> {
+    let operator = Operator::new()?;
+    operator.write("people.csv", PEOPLE)?;
+    let imported = operator.succeeds(&["import", "people.csv", "--list", "customers"])?;
+    assert!(imported.contains("4 added") && imported.contains("List customers: 4 people"), "{imported}");
+    let again = operator.succeeds(&["import", "people.csv", "--list", "customers"])?;
+    assert!(again.contains("0 added") && again.contains("4 unchanged"), "{again}");
+
+    let template = operator.succeeds(&["campaign", "template"])?;
+    operator.write("campaign.toml", &template)?;
+    let checked = operator.succeeds(&["campaign", "check", "campaign.toml"])?;
+    assert!(checked.contains("nothing wrong") && checked.contains("4 people"), "{checked}");
+    operator.succeeds(&["campaign", "create", "campaign.toml"])?;
+    operator.fails(&["campaign", "create", "campaign.toml"], &["autumn-letter", "exists already"])?;
+    let launched = operator.succeeds(&["campaign", "launch", "autumn-letter"])?;
+    assert!(launched.contains("4 people enrolled"), "{launched}");
+    operator.fails(&["campaign", "replace", "autumn-letter", "campaign.toml"], &["sending", "only a draft"])?;
+    operator.fails(&["campaign", "decide", "autumn-letter", "B"], &["observing"])?;
+    operator.succeeds(&["campaign", "pause", "autumn-letter"])?;
+    assert!(operator.succeeds(&["campaign", "show", "autumn-letter"])?.contains("paused by hand"));
+    operator.succeeds(&["campaign", "resume", "autumn-letter"])?;
+
+    let results = operator.succeeds(&["results", "autumn-letter"])?;
+    assert!(results.contains("annot estimate"), "nothing is delivered yet: {results}");
+    let json: serde_json::Value = serde_json::from_str(&operator.succeeds(&["results", "autumn-letter", "--json"])?)?;
+    assert_eq!(json["verdict"]["outcome"], "not_estimable");
+    assert_eq!(operator.succeeds(&["results", "autumn-letter", "--csv"])?.lines().count(), 3);
+    assert!(operator.succeeds(&["share", "autumn-letter"])?.contains("/r/"));
+    operator.succeeds(&["campaign", "close", "autumn-letter"])?;
+    assert!(operator.succeeds(&["status"])?.contains("holds  autumn-letter"));
+    assert!(operator.succeeds(&["verify"])?.contains("0 differences"));
+    Ok(())
+}
+
+#[test]
+fn accounts_and_keys_are_made_from_the_command_line() -> Result<()> {
+    let operator = Operator::new()?;
+    let made = operator.run_with_input(&["user", "create", "ada", "--administrator"], b"a long password\n")?;
+    assert!(made.good && made.out.contains("administrator"), "{}{}", made.out, made.errors);
+    let short = operator.run_with_input(&["user", "create", "bob"], b"short\n")?;
+    assert!(!short.good && short.errors.contains("at least 10 characters"), "{}", short.errors);
+    assert_eq!(operator.succeeds(&["user", "api-key", "ada"])?.trim().len(), 64);
+    operator.fails(&["user", "api-key", "nobody"], &["no account", "nobody"])
+}
+
+#[test]
+fn broken_people_files_are_refused_with_line_and_remedy() -> Result<()> {
+    let operator = Operator::new()?;
+    operator.write("latin.csv", b"email,name\nanna@example.com,Andr\xe9\n")?;
+    operator.fails(&["import", "latin.csv"], &["latin.csv", "line 2", "Latin-1", "UTF-8"])?;
+    operator.write("quote.csv", "email,name\nanna@example.com,\"Anna\nboris@example.org,Boris\n")?;
+    operator.fails(&["import", "quote.csv"], &["line 2", "never closed"])?;
+    operator.write("header.csv", "name,town\nAnna,Köln\n")?;
+    operator.fails(&["import", "header.csv"], &["no e-mail column", "name", "town"])?;
+    operator.fails(&["import", "missing.csv"], &["missing.csv"])?;
+    operator.write("mixed.csv", "email\nanna@example.com\nnot an address\n")?;
+    operator.fails(&["import", "mixed.csv"], &["1 added", "1 refused", "line 3"])
+}
+
+#[test]
+fn broken_settings_and_campaigns_name_file_line_and_key() -> Result<()> {
+    let operator = Operator::new()?;
+    operator.write("people.csv", PEOPLE)?;
+    operator.succeeds(&["import", "people.csv", "--list", "customers"])?;
+    let template = operator.succeeds(&["campaign", "template"])?;
+    operator.write("typo.toml", template.replace("{{ first_name |", "{{ frist_name |"))?;
+    operator.fails(&["campaign", "check", "typo.toml"], &["typo.toml", "frist_name", "did you mean", "first_name"])?;
+    operator.write("list.toml", template.replace("\"customers\"", "\"costumers\""))?;
+    operator.fails(&["campaign", "check", "list.toml"], &["costumers", "customers"])?;
+    operator.write("key.toml", template.replace("metric = ", "metrik = "))?;
+    operator.fails(&["campaign", "create", "key.toml"], &["key.toml", "line", "metrik"])?;
+    operator.fails(&["campaign", "launch", "nothing"], &["no campaign is named", "nothing"])?;
+    operator.write("letterlab.toml", "[web]\nlisten = \"127.0.0.1:0\"\nlisen = 1\n")?;
+    operator.fails(&["campaign", "list"], &["letterlab.toml, line 3", "lisen"])
+}
+
+#[test]
+fn a_taken_port_a_newer_database_and_a_broken_key_file_are_told() -> Result<()> {
+    let operator = Operator::new()?;
+    let taken = TcpListener::bind("127.0.0.1:0")?;
+    operator.write("letterlab.toml", format!("[web]\nlisten = \"{}\"\n", taken.local_addr()?))?;
+    operator.fails(&["serve"], &["cannot listen on", "web.listen", "another program"])?;
+    operator.write("letterlab.toml", "")?;
+    operator.succeeds(&["campaign", "list"])?;
+    let newer = "INSERT INTO __diesel_schema_migrations (version) VALUES ('99991231000000')";
+    let database = operator.folder.path().join("letterlab-data/ledger.db");
+    assert!(Command::new("sqlite3").arg(&database).arg(newer).status()?.success());
+    operator.fails(&["campaign", "list"], &["ledger", "99991231000000", "newer Letterlab"])?;
+    operator.write("letterlab-data/keys.toml", "secret = \"c0ffee\"")?;
+    let answer = operator.run(&["campaign", "list"])?;
+    assert!(!answer.good && answer.errors.contains("keys.toml") && !answer.errors.contains("c0ffee"), "{}", answer.errors);
+    Ok(())
+}
+
+#[test]
+fn a_message_nobody_understands_is_told_apart_from_a_bounce() -> Result<()> {
+    let operator = Operator::new()?;
+    let answer = operator.run_with_input(&["bounce"], b"From: a@example.com\r\nSubject: hello\r\n\r\nhow are you?\r\n")?;
+    assert!(!answer.good && answer.out.contains("not understood"), "{}{}", answer.out, answer.errors);
+    Ok(())
+}
+
+/// A relay that offers AUTH and refuses every password.
+fn refusing_relay() -> Result<std::net::SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let _ = refuse(stream);
+        }
+    });
+    Ok(address)
+}
+
+fn refuse(mut stream: std::net::TcpStream) -> std::io::Result<()> {
+    stream.write_all(b"220 relay.test ESMTP\r\n")?;
+    let mut lines = BufReader::new(stream.try_clone()?).lines();
+    while let Some(line) = lines.next().transpose()? {
+        let answer: &[u8] = match line.get(..4).unwrap_or_default().to_ascii_uppercase().as_str() {
+            "EHLO" => b"250-relay.test\r\n250 AUTH PLAIN LOGIN\r\n",
+            "AUTH" => b"535 5.7.8 authentication failed\r\n",
+            "QUIT" => return stream.write_all(b"221 bye\r\n"),
+            _ => b"503 5.5.1 log in first\r\n",
+        };
+        stream.write_all(answer)?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_login_at_the_relay_pauses_the_campaign_and_says_why() -> Result<()> {
+    let operator = Operator::new()?;
+    let relay = refusing_relay()?;
+    operator.write(
+        "letterlab.toml",
+        format!(
+            "[web]\nlisten = \"127.0.0.1:0\"\n[relay]\nhost = \"127.0.0.1\"\nport = {}\ncredentials = {{ username = \"news\", password = \"hunter2hunter2\" }}\n",
+            relay.port()
+        ),
+    )?;
+    operator.write("people.csv", PEOPLE)?;
+    operator.succeeds(&["import", "people.csv", "--list", "customers"])?;
+    operator.write("campaign.toml", operator.succeeds(&["campaign", "template"])?)?;
+    operator.succeeds(&["campaign", "create", "campaign.toml"])?;
+    operator.succeeds(&["campaign", "launch", "autumn-letter"])?;
+    let mut serve = operator.command(&["serve"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    let shown = crate::installation::wait_until("the campaign pausing", || {
+        let shown = operator.succeeds(&["campaign", "show", "autumn-letter"])?;
+        Ok(shown.contains("paused:").then_some(shown))
+    })
+    .await;
+    // SIGTERM, as a service manager would.
+    Command::new("kill").arg(serve.id().to_string()).status()?;
+    let ended = serve.wait()?;
+    let mut log = String::new();
+    std::io::Read::read_to_string(&mut serve.stderr.take().context("log")?, &mut log)?;
+    let shown = shown.with_context(|| log.clone())?;
+    assert!(shown.contains("535"), "{shown}");
+    assert!(shown.contains("4 waiting"), "nobody is lost: {shown}");
+    assert!(ended.success(), "SIGTERM drains: {log}");
+    assert!(!log.contains("hunter2") && !log.contains("example.com"), "no secret and no address in the log: {log}");
+    Ok(())
+}
