@@ -1,2 +1,13 @@
-//! Integration tests against real servers.
+//! Integration tests: stories told from outside, on SQLite and on PostgreSQL, against real servers.
+//!
+//! `world` and `installation` set the scene, `servers` are real parts; every other file is one kind of story.
+#![allow(missing_docs, reason = "the names of tests are sentences")]
+
+mod browser_story;
+mod cli_story;
+mod demo_story;
+mod installation;
+mod mailboxes;
+mod real_mail;
 mod servers;
+mod world;
