@@ -134,24 +134,26 @@ fn count_unstored_hits(lab: &Lab) -> DbResult<()> {
 /// # Errors
 /// When the ledger cannot be read; the tracker then goes on with what it knows.
 pub fn refresh_targets(lab: &Lab) -> DbResult<()> {
-    let states = [State::Sealed, State::Sending, State::Observing, State::Decided, State::Closed];
+    let (known, now) = (&lab.tracker.targets, lab.clock.now());
+    let since = known.withdrawals_known_until();
     let (targets, withdrawn) = lab.ledger.read(|conn| {
         let mut targets = HashMap::new();
-        for campaign in campaigns::in_states(conn, &states)? {
+        for (number, state) in campaigns::states(conn)?.into_iter().filter(|(_, state)| *state != State::Draft) {
             // Links never change once sealed: what is known is kept.
-            let links = match lab.tracker.targets.campaign(campaign.number) {
-                Some(known) => known.links.clone(),
-                None => campaigns::links(conn, campaign.number)?
-                    .into_iter()
-                    .map(|link| ((link.variant, link.number), Arc::from(link.url)))
-                    .collect(),
+            let links = match known.campaign(number) {
+                Some(target) => target.links.clone(),
+                None => {
+                    let frozen = campaigns::links(conn, number)?;
+                    Arc::new(frozen.into_iter().map(|link| ((link.variant, link.number), Arc::from(link.url))).collect())
+                }
             };
-            targets.insert(campaign.number, Arc::new(Target { records: campaign.state.records(), links }));
+            targets.insert(number, Arc::new(Target { records: state.records(), links }));
         }
-        Ok::<_, DbError>((targets, events::withdrawn(conn)?))
+        Ok::<_, DbError>((targets, events::withdrawn_since(conn, since)?))
     })?;
-    lab.tracker.targets.replace(targets);
-    lab.tracker.targets.withdraw(withdrawn);
+    known.replace(targets);
+    known.withdraw(withdrawn);
+    known.withdrawals_looked_up(now);
     Ok(())
 }
 

@@ -255,6 +255,10 @@ pub fn step(vault: &VaultDb, ledger: &LedgerDb, campaign: &Campaign, now: Timest
         }
         State::Observing | State::Decided => {
             let Some((variant, _)) = campaign.chosen else { return Ok(false) };
+            if !vault.read(|conn| deliveries::rest_is_planned(conn, number))? {
+                let is_observing = campaign.state == State::Observing;
+                return Ok(is_observing && ledger.write(|conn| campaigns::advance(conn, number, State::Observing, State::Decided, now))?);
+            }
             vault.write(|conn| deliveries::choose_for_rest(conn, number, variant))?;
             append_subjects(vault, ledger, number, Part::Rest)?;
             let released = vault.write(|conn| deliveries::release_rest(conn, number, now))?;

@@ -188,6 +188,16 @@ pub fn in_states(conn: &mut LedgerConn, states: &[State]) -> DbResult<Vec<Campai
     rows.into_iter().map(Row::read).collect()
 }
 
+/// Number and state of every campaign: all that must be looked at often.
+pub fn states(conn: &mut LedgerConn) -> DbResult<Vec<(CampaignNumber, State)>> {
+    let rows: Vec<(i64, String)> = campaign::table.order(campaign::number).select((campaign::number, campaign::state)).load(conn.sql())?;
+    rows.into_iter()
+        .map(|(number, state)| {
+            Ok((number_of(number)?, State::from_word(&state).ok_or_else(|| DbError::unreadable("a campaign state", &state))?))
+        })
+        .collect()
+}
+
 /// Freezes a draft with its links; answers whether this call did it. Call inside a transaction.
 pub fn seal(conn: &mut LedgerConn, number: CampaignNumber, sealed: &Sealed, links: &[Link]) -> DbResult<bool> {
     let draft = campaign::table.find(i64::from(number.0)).filter(campaign::state.eq(State::Draft.as_str()));

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use crate::content::{BodyFormat, report};
+use crate::content::{Body, BodyFormat, CompiledLetter, LetterUrls, Newsletter, Tracking, report};
 
 /// Run the statistics against reference values.
 #[derive(Debug, clap::Subcommand)]
@@ -32,6 +32,9 @@ pub(super) enum Signal {
 pub(super) struct Letters {
     /// A folder with .mjml, .html and .md files
     folder: PathBuf,
+    /// Write each letter as a recipient would get it into this folder, to look at in a browser
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
 }
 
 fn read(file: &Path) -> anyhow::Result<String> {
@@ -77,6 +80,25 @@ pub(super) fn letters(command: &Letters) -> anyhow::Result<ExitCode> {
             println!("    {error}");
         }
         good &= found.parsed;
+        if let (Some(out), true) = (&command.out, found.parsed) {
+            let html = as_received(&read(&file)?, format).with_context(|| format!("{name} does not render"))?;
+            let path = out.join(format!("{name}.html"));
+            std::fs::write(&path, html).with_context(|| format!("{} cannot be written", path.display()))?;
+        }
     }
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A letter with tracked links and a pixel; merge fields show their names.
+fn as_received(source: &str, format: BodyFormat) -> anyhow::Result<String> {
+    let body = Body { format, source: source.to_owned() };
+    let newsletter = Newsletter { subject: "A letter".to_owned(), preheader: String::new(), sender_name: "Letterlab".to_owned(), body };
+    let letter = CompiledLetter::compile(&newsletter)?;
+    let values = letter.required_fields().into_iter().map(|name| (name.clone(), format!("[{name}]"))).collect();
+    let base = "https://news.example";
+    let tracking = Tracking::On {
+        pixel: format!("{base}/o/pixel.gif"),
+        links: letter.links().iter().map(|link| format!("{base}/c/link-{}", link.number)).collect(),
+    };
+    Ok(letter.render(&values, &LetterUrls { tracking, unsubscribe: format!("{base}/u/recipient") })?.html)
 }

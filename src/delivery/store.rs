@@ -2,13 +2,28 @@
 //!
 //! A lease is one conditional update; finishing is one too, so that of two workers only the holder's word counts.
 
+use diesel::expression::SqlLiteral;
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 use jiff::Timestamp;
 
 use crate::db::{AnyConnection, DbError, DbResult, VaultConn};
 use crate::delivery::mailing::{Counts, Finished, Found, Leased, NewMailing, Outcome, OutcomeKind, Planned, Verdict};
 use crate::delivery::schema::{mailing, outcome};
 use crate::ids::{CampaignNumber, EventId, MailingId, Mint, Pseudonym, SubscriberId, VariantNumber};
+
+/// States as literals, not as bound values: only then both engines see that a partial index covers the question.
+const QUEUED: &str = "mailing.state = 'queued'";
+const LEASED: &str = "mailing.state = 'leased'";
+const COMMITTING: &str = "mailing.state = 'committing'";
+const PLANNED_TEST: &str = "mailing.part = 'test' AND mailing.state = 'planned'";
+const PLANNED_REST: &str = "mailing.part = 'rest' AND mailing.state = 'planned'";
+const OPEN_TEST: &str = "mailing.part = 'test' AND mailing.state IN ('planned', 'queued', 'leased', 'committing')";
+
+/// A condition that holds no value from outside.
+fn literally(condition: &'static str) -> SqlLiteral<Bool> {
+    diesel::dsl::sql(condition)
+}
 
 fn read<T: std::str::FromStr>(expected: &'static str, text: &str) -> DbResult<T> {
     text.parse().map_err(|_| DbError::unreadable(expected, text))
@@ -114,10 +129,7 @@ fn planned(conn: &mut VaultConn, campaign: CampaignNumber, part: &str, after: i6
 
 /// Lets the planned mailings of the test go. Saying it twice changes nothing.
 pub fn release(conn: &mut VaultConn, campaign: CampaignNumber, now: Timestamp) -> DbResult<usize> {
-    let waiting = mailing::table
-        .filter(mailing::campaign.eq(i64::from(campaign.0)))
-        .filter(mailing::part.eq("test"))
-        .filter(mailing::state.eq("planned"));
+    let waiting = mailing::table.filter(mailing::campaign.eq(i64::from(campaign.0))).filter(literally(PLANNED_TEST));
     let set = (mailing::state.eq("queued"), mailing::due_at.eq(now.as_millisecond()));
     Ok(diesel::update(waiting).set(set).execute(conn.sql())?)
 }
@@ -126,7 +138,7 @@ pub fn release(conn: &mut VaultConn, campaign: CampaignNumber, now: Timestamp) -
 pub fn choose_for_rest(conn: &mut VaultConn, campaign: CampaignNumber, variant: VariantNumber) -> DbResult<usize> {
     let rest = mailing::table
         .filter(mailing::campaign.eq(i64::from(campaign.0)))
-        .filter(mailing::part.eq("rest"))
+        .filter(literally(PLANNED_REST))
         .filter(mailing::variant.is_null());
     Ok(diesel::update(rest).set(mailing::variant.eq(i32::from(variant.0))).execute(conn.sql())?)
 }
@@ -135,9 +147,8 @@ pub fn choose_for_rest(conn: &mut VaultConn, campaign: CampaignNumber, variant: 
 pub fn release_rest(conn: &mut VaultConn, campaign: CampaignNumber, now: Timestamp) -> DbResult<usize> {
     let waiting = mailing::table
         .filter(mailing::campaign.eq(i64::from(campaign.0)))
-        .filter(mailing::part.eq("rest"))
-        .filter(mailing::variant.is_not_null())
-        .filter(mailing::state.eq("planned"));
+        .filter(literally(PLANNED_REST))
+        .filter(mailing::variant.is_not_null());
     let set = (mailing::state.eq("queued"), mailing::due_at.eq(now.as_millisecond()));
     Ok(diesel::update(waiting).set(set).execute(conn.sql())?)
 }
@@ -155,7 +166,7 @@ pub fn lease(
 ) -> DbResult<Vec<Leased>> {
     let due: Vec<String> = mailing::table
         .filter(mailing::campaign.eq(i64::from(campaign.0)))
-        .filter(mailing::state.eq("queued"))
+        .filter(literally(QUEUED))
         .filter(mailing::due_at.le(now.as_millisecond()))
         .order((mailing::due_at, mailing::position))
         .limit(limit)
@@ -291,9 +302,9 @@ fn insert_outcome(
 /// Takes leases back that ended without a word: what was not yet at the last dot is queued again, the rest is unknown and stays so.
 /// Answers how many of each.
 pub fn expire_leases(conn: &mut VaultConn, now: Timestamp, mint: Mint) -> DbResult<(usize, usize)> {
-    let ended = |state: &'static str| mailing::table.filter(mailing::state.eq(state)).filter(mailing::lease_until.le(now.as_millisecond()));
+    let ended = |state: &'static str| mailing::table.filter(literally(state)).filter(mailing::lease_until.le(now.as_millisecond()));
     let lost: Vec<(String, i64, String)> =
-        ended("committing").select((mailing::id, mailing::campaign, mailing::pseudonym)).load(conn.sql())?;
+        ended(COMMITTING).select((mailing::id, mailing::campaign, mailing::pseudonym)).load(conn.sql())?;
     for (id, campaign, pseudonym) in &lost {
         diesel::update(mailing::table.find(id))
             .set((mailing::state.eq("unknown"), mailing::finished_at.eq(now.as_millisecond()), mailing::lease_owner.eq(None::<String>)))
@@ -302,7 +313,7 @@ pub fn expire_leases(conn: &mut VaultConn, now: Timestamp, mint: Mint) -> DbResu
         let event = EventId::from_bytes(mint());
         insert_outcome(conn, &id, campaign_number(*campaign)?, pseudonym, OutcomeKind::Uncertain, "", now.as_millisecond(), event)?;
     }
-    let requeued = diesel::update(ended("leased"))
+    let requeued = diesel::update(ended(LEASED))
         .set((mailing::state.eq("queued"), mailing::lease_owner.eq(None::<String>), mailing::lease_until.eq(None::<i64>)))
         .execute(conn.sql())?;
     Ok((requeued, lost.len()))
@@ -355,7 +366,7 @@ pub fn add_outcome(conn: &mut VaultConn, found: &Found, kind: OutcomeKind, reaso
 /// Up to `limit` outcomes the ledger has not learned of, the oldest first.
 pub fn outcomes_waiting(conn: &mut VaultConn, limit: i64) -> DbResult<Vec<Outcome>> {
     let rows: Vec<(String, i64, String, String, String, i64)> = outcome::table
-        .filter(outcome::relayed.eq(false))
+        .filter(diesel::dsl::not(outcome::relayed))
         .order(outcome::at)
         .limit(limit)
         .select((outcome::id, outcome::campaign, outcome::pseudonym, outcome::kind, outcome::reason, outcome::at))
@@ -416,18 +427,21 @@ pub fn counts(conn: &mut VaultConn, campaign: CampaignNumber, part: Option<&str>
 
 /// Whether mailings of the test still have to leave.
 pub fn test_is_waiting(conn: &mut VaultConn, campaign: CampaignNumber) -> DbResult<bool> {
-    let waiting = mailing::table
-        .filter(mailing::campaign.eq(i64::from(campaign.0)))
-        .filter(mailing::part.eq("test"))
-        .filter(mailing::state.eq_any(["planned", "queued", "leased", "committing"]));
+    let waiting = mailing::table.filter(mailing::campaign.eq(i64::from(campaign.0))).filter(literally(OPEN_TEST));
     Ok(diesel::select(diesel::dsl::exists(waiting)).get_result(conn.sql())?)
+}
+
+/// Whether mailings of the rest still wait for the test's choice to be carried out.
+pub fn rest_is_planned(conn: &mut VaultConn, campaign: CampaignNumber) -> DbResult<bool> {
+    let planned = mailing::table.filter(mailing::campaign.eq(i64::from(campaign.0))).filter(literally(PLANNED_REST));
+    Ok(diesel::select(diesel::dsl::exists(planned)).get_result(conn.sql())?)
 }
 
 /// When the next mailing of a campaign is due, if any is queued.
 pub fn next_due(conn: &mut VaultConn, campaign: CampaignNumber) -> DbResult<Option<Timestamp>> {
     let earliest: Option<i64> = mailing::table
         .filter(mailing::campaign.eq(i64::from(campaign.0)))
-        .filter(mailing::state.eq("queued"))
+        .filter(literally(QUEUED))
         .select(diesel::dsl::min(mailing::due_at))
         .first(conn.sql())?;
     earliest.map(moment).transpose()

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use jiff::Timestamp;
 
-use crate::db::{DbResult, LedgerConn, LedgerDb};
+use crate::db::{DbError, DbResult, LedgerConn, LedgerDb};
 use crate::ids::{CampaignNumber, Pseudonym, VariantNumber};
 use crate::ledger::event::{Event, EventKind, Whose};
 use crate::ledger::store::{self, Counter, Placed, TallyKey};
@@ -20,6 +20,12 @@ const STEP: i64 = 5000;
 
 /// Folds the next events. Answers how many there were; 0 when nothing is left.
 pub fn advance(db: &LedgerDb) -> DbResult<usize> {
+    // An idle round writes nothing: looking costs no commit.
+    let is_behind =
+        db.read(|conn| Ok::<_, DbError>(store::counted(conn, Counter::EventSeq)? > store::counted(conn, Counter::ProjectedSeq)?))?;
+    if !is_behind {
+        return Ok(0);
+    }
     db.write(|conn| {
         // Adding nothing locks the cursor's row, so that two nodes never fold the same events.
         let cursor = store::count(conn, Counter::ProjectedSeq, 0)?;

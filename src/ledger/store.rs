@@ -395,9 +395,10 @@ pub fn delete_hits(conn: &mut LedgerConn, pseudonym: Pseudonym) -> DbResult<Vec<
     rows.into_iter().filter(|row| row.seq <= cursor).map(event_of).collect()
 }
 
-/// Every pseudonym whose measurement was withdrawn.
-pub fn withdrawn(conn: &mut LedgerConn) -> DbResult<HashSet<Pseudonym>> {
-    let texts: Vec<String> = withdrawal::table.select(withdrawal::pseudonym).load(conn.sql())?;
+/// Pseudonyms whose measurement was withdrawn at or after a moment.
+pub fn withdrawn_since(conn: &mut LedgerConn, since: Timestamp) -> DbResult<Vec<Pseudonym>> {
+    let texts: Vec<String> =
+        withdrawal::table.filter(withdrawal::at.ge(since.as_millisecond())).select(withdrawal::pseudonym).load(conn.sql())?;
     texts.iter().map(|text| read("a pseudonym", text)).collect()
 }
 

@@ -5,7 +5,9 @@
 //! A link's destination comes from here, never from the request. A campaign that is not here yet is asked for once by the caller.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use jiff::{SignedDuration, Timestamp};
 
 use crate::ids::{CampaignNumber, LinkNumber, Pseudonym, VariantNumber};
 
@@ -15,7 +17,7 @@ pub struct Target {
     /// Whether its hits are recorded now.
     pub records: bool,
     /// Where its links lead.
-    pub links: HashMap<(VariantNumber, LinkNumber), Arc<str>>,
+    pub links: Arc<HashMap<(VariantNumber, LinkNumber), Arc<str>>>,
 }
 
 /// Every campaign with letters out in the world.
@@ -23,6 +25,7 @@ pub struct Target {
 pub struct Targets {
     campaigns: RwLock<HashMap<CampaignNumber, Arc<Target>>>,
     withdrawn: RwLock<HashSet<Pseudonym>>,
+    withdrawn_until: Mutex<Option<Timestamp>>,
 }
 
 impl Targets {
@@ -39,6 +42,18 @@ impl Targets {
     /// Whether this recipient's measurement was withdrawn.
     pub fn is_withdrawn(&self, pseudonym: Pseudonym) -> bool {
         self.withdrawn.read().unwrap_or_else(PoisonError::into_inner).contains(&pseudonym)
+    }
+
+    /// From which moment on withdrawals have to be looked up: a little before the last look, because clocks of several nodes differ.
+    pub fn withdrawals_known_until(&self) -> Timestamp {
+        let overlap = SignedDuration::from_mins(10);
+        let last = *self.withdrawn_until.lock().unwrap_or_else(PoisonError::into_inner);
+        last.and_then(|last| last.checked_sub(overlap).ok()).unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+
+    /// Notes when withdrawals were looked up.
+    pub fn withdrawals_looked_up(&self, at: Timestamp) {
+        *self.withdrawn_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
     }
 
     /// Stops recording these recipients from now on.

@@ -108,7 +108,9 @@ async fn write_a_campaign(browser: &Browser, address: &str) -> Result<()> {
     assert!(complaint.contains("first_name"), "{complaint}");
     let kept = browser.execute("return document.querySelector('#subject').value", serde_json::json!([])).await?;
     assert_eq!(kept, serde_json::json!("Hello {{ first_name }}"));
-    browser.execute("const b = document.querySelector('#body'); b.value = b.value.replace('frist', 'first')", serde_json::json!([])).await?;
+    browser
+        .execute("const b = document.querySelector('#body'); b.value = b.value.replace('frist', 'first')", serde_json::json!([]))
+        .await?;
     browser.click("#campaign-form button[type=submit]").await?;
     wait_for_text(browser, "Seal and launch").await?;
     Ok(())

@@ -149,7 +149,8 @@ impl Message {
     /// The token of the address in List-Unsubscribe.
     pub fn unsubscribe_token(&self) -> String {
         let header = self.header("List-Unsubscribe");
-        let rest = header.split(&format!("{SITE}/u/")).nth(1).unwrap_or_else(|| panic!("List-Unsubscribe has no address of ours: {header}"));
+        let rest =
+            header.split(&format!("{SITE}/u/")).nth(1).unwrap_or_else(|| panic!("List-Unsubscribe has no address of ours: {header}"));
         rest.chars().take_while(char::is_ascii_alphanumeric).collect()
     }
 

@@ -87,7 +87,8 @@ async fn a_letter_goes_through_real_servers_and_its_open_click_and_bounce_are_co
     assert_eq!(page.arms.iter().map(|arm| arm.successes).sum::<u64>(), 1);
     assert_eq!(page.arms.iter().map(|arm| arm.delivered).sum::<u64>(), 2);
     check_the_unknown_mailbox_is_suppressed(&installation)?;
-    let shown = reqwest::get(campaigns::share(&installation.lab, &campaigns::find(&installation.lab, "real-mail")?, 1)).await?.text().await?;
+    let shown =
+        reqwest::get(campaigns::share(&installation.lab, &campaigns::find(&installation.lab, "real-mail")?, 1)).await?.text().await?;
     assert!(shown.contains("real-mail") && !shown.contains("readers.test"), "the reviewer's page shows the test and no person");
     let status = status::status(&installation.lab)?;
     assert!(status.laws.iter().all(|law| law.holds), "{:#?}", status.laws);
@@ -135,7 +136,11 @@ async fn read_in_a_browser(installation: &Installation, html: &str) -> Result<()
     }
     browser.click("#more").await?;
     browser.wait_until("main").await?;
-    assert_eq!(browser.url().await?, format!("{}/privacy?from=letter&n=1", installation.base), "the link leads where the author pointed it");
+    assert_eq!(
+        browser.url().await?,
+        format!("{}/privacy?from=letter&n=1", installation.base),
+        "the link leads where the author pointed it"
+    );
     Ok(())
 }
 

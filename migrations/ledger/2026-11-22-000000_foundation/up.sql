@@ -96,3 +96,4 @@ CREATE TABLE withdrawal (
     pseudonym TEXT NOT NULL PRIMARY KEY,
     at BIGINT NOT NULL
 );
+CREATE INDEX withdrawal_by_moment ON withdrawal (at);

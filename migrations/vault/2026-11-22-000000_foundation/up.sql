@@ -82,7 +82,11 @@ CREATE TABLE mailing (
     UNIQUE (campaign, subscriber_id)
 );
 CREATE INDEX mailing_due ON mailing (campaign, due_at, position) WHERE state = 'queued';
-CREATE INDEX mailing_leased ON mailing (lease_until) WHERE state IN ('leased', 'committing');
+CREATE INDEX mailing_leased ON mailing (lease_until) WHERE state = 'leased';
+CREATE INDEX mailing_committing ON mailing (lease_until) WHERE state = 'committing';
+CREATE INDEX mailing_open_test ON mailing (campaign) WHERE part = 'test' AND state IN ('planned', 'queued', 'leased', 'committing');
+CREATE INDEX mailing_planned_rest ON mailing (campaign) WHERE part = 'rest' AND state = 'planned';
+CREATE INDEX mailing_by_position ON mailing (campaign, part, position);
 CREATE INDEX mailing_by_subscriber ON mailing (subscriber_id);
 
 -- What became of a mailing, waiting to be copied to the ledger under the pseudonym, at most once by its id.
