@@ -155,6 +155,14 @@ pub fn seal(lab: &Lab, campaign: &Campaign) -> Done<Campaign> {
 
 /// Seals a draft if need be, assigns everybody and lets the letters go. Run again after a crash, it goes on.
 pub fn launch(lab: &Lab, campaign: &Campaign, progress: launch::Progress<'_>) -> Done<()> {
+    // Before anything is frozen: a sealed campaign that nobody gets could only be closed.
+    let list = &campaign.definition.list;
+    if campaign.state == State::Draft
+        && lab.vault.read(|conn| people::fields(conn, list))?.is_some()
+        && lab.vault.read(|conn| people::eligible_count(conn, list))? == 0
+    {
+        return Err(LaunchError::Nobody { list: list.clone() }.into());
+    }
     let sealed = if campaign.state == State::Draft { seal(lab, campaign)? } else { campaign.clone() };
     launch::enrol(&lab.vault, &lab.ledger, &sealed, lab.clock.now(), clock::fresh, progress)?;
     super::jobs::refresh_targets(lab)?;

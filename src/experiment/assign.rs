@@ -54,9 +54,9 @@ pub fn assign(seed: &Seed, weights: &[u32], share: f64, candidates: &[Candidate<
         let hash = digest(&[seed, b"order", candidate.pseudonym.as_bytes()]);
         strata.entry(candidate.stratum).or_default().push(Ranked { index, hash });
     }
-    let mut order: Vec<(bool, f64, [u8; 32], usize, Option<VariantNumber>)> = Vec::with_capacity(candidates.len());
+    let mut order = Vec::with_capacity(candidates.len());
     for (stratum, mut members) in strata {
-        members.sort_unstable_by(|one, other| one.hash.cmp(&other.hash));
+        members.sort_unstable_by_key(|member| member.hash);
         let size = members.len() as f64;
         let taking_part = (size * share + 0.5).floor() as usize;
         let mut block = Vec::new();
@@ -73,7 +73,9 @@ pub fn assign(seed: &Seed, weights: &[u32], share: f64, candidates: &[Candidate<
             order.push((is_rest, (rank as f64 + 0.5) / size, member.hash, member.index, variant));
         }
     }
-    order.sort_unstable_by(|one, other| one.0.cmp(&other.0).then(one.1.total_cmp(&other.1)).then(one.2.cmp(&other.2)));
+    order.sort_unstable_by(|one: &(bool, f64, [u8; 32], usize, Option<VariantNumber>), other| {
+        one.0.cmp(&other.0).then(one.1.total_cmp(&other.1)).then(one.2.cmp(&other.2))
+    });
     let mut assignments = vec![Assignment { variant: None, position: 0 }; candidates.len()];
     for (position, (_, _, _, index, variant)) in order.into_iter().enumerate() {
         if let Some(assignment) = assignments.get_mut(index) {
@@ -100,7 +102,7 @@ fn shuffled_block(seed: &Seed, stratum: &str, block: u64, slots: &[VariantNumber
         .zip(slots)
         .map(|(slot, arm)| (digest(&[seed, b"block", stratum.as_bytes(), &[0], &block.to_be_bytes(), &slot.to_be_bytes()]), *arm))
         .collect();
-    keyed.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+    keyed.sort_unstable_by_key(|(hash, _)| *hash);
     keyed.into_iter().map(|(_, arm)| arm).collect()
 }
 

@@ -93,7 +93,7 @@ impl Fault {
             Self::Bad(message) | Self::Conflict(message) | Self::Missing(message) | Self::TooLarge(message) => Some(message.clone()),
             Self::Problems(problems) => Some(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
             Self::TooOften(seconds) => Some(format!("Wait {seconds} seconds and try again.")),
-            Self::Key => Some("Send a key of an account: Authorization: Bearer KEY. `letterlab user key` makes one.".to_owned()),
+            Self::Key => Some("Send a key of an account: Authorization: Bearer KEY. `letterlab user api-key` makes one.".to_owned()),
             Self::NotFound | Self::Ended | Self::Method | Self::Login { .. } | Self::Unavailable(_) | Self::Internal(_) => None,
         }
     }

@@ -129,6 +129,7 @@ fn fresh_key() -> String {
 /// When the server cannot start, or its threads fail.
 pub async fn serve(lab: Lab, listener: TcpListener, mut stop: watch::Receiver<bool>) -> std::io::Result<()> {
     let shared = web::Data::new(Web::new(lab).map_err(std::io::Error::other)?);
+    form::clear_uploads(&form::upload_folder(&shared));
     announce_first_run(&shared, &listener).await;
     let for_workers = shared.clone();
     let server = HttpServer::new(move || {

@@ -22,7 +22,7 @@ use crate::web::error::Fault;
 use crate::web::form::Fields;
 use crate::web::session::User;
 use crate::web::view::campaign::{CampaignView, LinkRow, VariantCard, VariantFact, Warning, steps};
-use crate::web::view::format::{count, counted, percent};
+use crate::web::view::format::{chosen_percent, count, counted};
 use crate::web::view::progress::{ArmCounts, ProgressCounts, ProgressView};
 use crate::web::view::{Fact, Section, Tone};
 use crate::web::{Web, page};
@@ -120,8 +120,8 @@ fn plan(campaign: &Campaign) -> Vec<Fact> {
     };
     let mut facts = vec![
         Fact::new("Compared by", metric_words(design.metric)),
-        Fact::new("Part of the list in the test", &percent(design.share)),
-        Fact::new("Significance level", &percent(design.significance)),
+        Fact::new("Part of the list in the test", &chosen_percent(design.share)),
+        Fact::new("Significance level", &chosen_percent(design.significance)),
         Fact::new(
             "Observation",
             &format!("{} after the last letter of the test", counted(u64::from(design.observe_hours), "hour", "hours")),
@@ -170,7 +170,7 @@ fn variants(url: &str, definition: &Definition, arms: &[Arm]) -> Vec<VariantCard
             VariantCard {
                 letter: arm.variant.to_string(),
                 colour: index,
-                share: percent(f64::from(weight) / f64::from(total.max(1))),
+                share: format!("{:.0}%", f64::from(weight) * 100.0 / f64::from(total.max(1))),
                 facts,
                 preview_url: format!("{url}/preview/{}", arm.variant.to_string().to_lowercase()),
             }

@@ -302,7 +302,12 @@ fn in_per_cent(fraction: f64) -> String {
 /// Puts each problem beside the field it is about; what belongs to none stands above the form.
 pub fn place(view: &mut NewCampaignView, typed: &Typed, problems: &[Problem]) {
     for problem in problems {
-        let message = &problem.message;
+        // The form asks for per cent, the file for fractions.
+        let message = match problem.key.as_str() {
+            "test.share" => "Write more than 0 and at most 100 per cent",
+            "test.significance" => "Write 0.01 to 20 per cent; 5 is usual",
+            _ => &problem.message,
+        };
         let place = match problem.key.as_str() {
             "name" => Some(&mut view.name.error),
             "list" => Some(&mut view.list.error),
@@ -313,6 +318,8 @@ pub fn place(view: &mut NewCampaignView, typed: &Typed, problems: &[Problem]) {
             "letter.subject" => Some(&mut view.subject.error),
             "letter.preheader" => Some(&mut view.preheader.error),
             "letter.format" => Some(&mut view.format.error),
+            "letter" if message.contains(" in the subject,") => Some(&mut view.subject.error),
+            "letter" if message.contains(" in the preheader,") => Some(&mut view.preheader.error),
             "letter" | "letter.text" => Some(&mut view.body.error),
             "test.element" => Some(&mut view.element.error),
             "test.block" => Some(&mut view.block.error),

@@ -19,7 +19,7 @@ use crate::web::error::Fault;
 use crate::web::form::{FILE_BYTES, Fields, UploadForm};
 use crate::web::session::User;
 use crate::web::view::format::{count, counted};
-use crate::web::view::people::{ImportReportView, ImportView, RefusedLine, recording_modes};
+use crate::web::view::people::{ImportReportView, ImportView, RefusedLine, import_modes};
 use crate::web::view::{Field, Link, Section};
 use crate::web::{Web, page};
 
@@ -32,13 +32,13 @@ pub async fn show(web: web::Data<Web>, user: User) -> Result<HttpResponse, Fault
 }
 
 async fn view(web: &Web, user: &User, fields: &Fields) -> Result<ImportView, Fault> {
-    let mode = if fields.get("mode").is_empty() { "pseudonymous" } else { fields.get("mode") };
+    let mode = if fields.get("mode").is_empty() { "file" } else { fields.get("mode") };
     Ok(ImportView {
         page: user.page("Import people", Section::People),
         file_error: None,
         list: Field::new(fields.get("list")),
         known_lists: web.run(|lab| lab.vault.read(store::list_names)).await?,
-        mode: recording_modes(mode),
+        mode: import_modes(mode),
         consent_source: Field::new(fields.get("consent_source")),
         consent_date: Field::new(fields.get("consent_date")),
         largest_file: format!("{} MB", FILE_BYTES / 1024 / 1024),
@@ -89,6 +89,16 @@ fn options(web: &Web, fields: &Fields, view: &mut ImportView) -> Option<ImportOp
     if list.is_empty() || list.chars().count() > 100 || list.chars().any(char::is_control) {
         view.list.error = Some("Name the list, with at most 100 characters.".to_owned());
     }
+    let stated = if fields.get("mode") == "file" { None } else { stated(web, fields, view) };
+    let wrong = [&view.list.error, &view.mode.error, &view.consent_source.error, &view.consent_date.error];
+    if wrong.iter().any(|error| error.is_some()) {
+        return None;
+    }
+    Some(ImportOptions { list: list.to_owned(), stated })
+}
+
+/// What people agreed to, for lines that do not say: nothing without saying where and when.
+fn stated(web: &Web, fields: &Fields, view: &mut ImportView) -> Option<Consent> {
     let mode: Option<RecordingMode> = fields.get("mode").parse().ok();
     if mode.is_none() {
         view.mode.error = Some("Choose one.".to_owned());
@@ -105,12 +115,7 @@ fn options(web: &Web, fields: &Fields, view: &mut ImportView) -> Option<ImportOp
         let words = if date.is_some() { "This day is still to come." } else { "Write the day as 2026-03-31." };
         view.consent_date.error = Some(words.to_owned());
     }
-    let wrong = [&view.list.error, &view.mode.error, &view.consent_source.error, &view.consent_date.error];
-    if wrong.iter().any(|error| error.is_some()) {
-        return None;
-    }
-    let stated = Consent { mode: mode?, source: source.to_owned(), at: at? };
-    Some(ImportOptions { list: list.to_owned(), stated: Some(stated) })
+    Some(Consent { mode: mode?, source: source.to_owned(), at: at? })
 }
 
 fn report_view(user: &User, file: &str, list: &str, seconds: f64, report: &ImportReport) -> ImportReportView {

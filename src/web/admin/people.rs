@@ -121,7 +121,7 @@ fn person_row(person: &ExportedPerson) -> PersonRow {
 pub async fn export(web: web::Data<Web>, _user: User, name: web::Path<String>) -> Result<HttpResponse, Fault> {
     let name = name.into_inner();
     let asked = name.clone();
-    let known = web.run(move |lab| lab.vault.read(|conn| store::list_names(conn)).map(|names| names.contains(&asked))).await?;
+    let known = web.run(move |lab| lab.vault.read(store::list_names).map(|names| names.contains(&asked))).await?;
     if !known {
         return Err(Fault::Missing(format!("There is no list named {name:?}.")));
     }

@@ -22,8 +22,6 @@ use crate::web::{Web, see_other};
 
 /// How long a page waits for a launch; a long list is drawn on in the background.
 const LAUNCH_PATIENCE: Duration = Duration::from_secs(10);
-/// Days after closing until the link between pseudonyms and people is destroyed.
-const MAPPING_DAYS: &str = "30";
 
 /// What the page before did, as a message: closed words, never text from the address.
 pub fn done(request: &HttpRequest) -> Vec<Flash> {
@@ -78,7 +76,7 @@ pub fn actions(
     match campaign.state {
         State::Draft => actions.push(Action::delete(to("delete"))),
         State::Closed => {}
-        _ => actions.push(Action::close(to("close"), MAPPING_DAYS)),
+        _ => actions.push(Action::close(to("close"))),
     }
     actions
 }
@@ -99,6 +97,7 @@ fn decide_action(url: String, campaign: &Campaign, rest: u64, now: jiff::Timesta
         action.explanation =
             "Everybody was in the test, so nobody is left to write to. This records which variant you go on with.".to_owned();
         action.button = "Record the decision".to_owned();
+        action.choices_title = "Go on with".to_owned();
     }
     if let Some(due) = due(campaign).filter(|due| now < *due) {
         action.primary = false;
@@ -138,7 +137,7 @@ pub async fn launch(web: web::Data<Web>, number: web::Path<String>, form: PostFo
     let url = format!("/campaigns/{}", campaign.number);
     let shared = web.clone();
     // A task of its own, so that a browser that goes away does not end it.
-    let launching = actix_web::rt::spawn(async move { shared.run(move |lab| campaigns::launch(lab, &campaign, &mut |_, _| {})).await });
+    let launching = tokio::spawn(async move { shared.run(move |lab| campaigns::launch(lab, &campaign, &mut |_, _| {})).await });
     match tokio::time::timeout(LAUNCH_PATIENCE, launching).await {
         Ok(Ok(launched)) => launched.map(|()| see_other(&format!("{url}?done=launched"))),
         Ok(Err(error)) => Err(Fault::internal(error)),

@@ -34,7 +34,7 @@ fn purpose(method: &Method, path: &str) -> &'static str {
     match (method.as_str(), last) {
         ("GET", "lists") => "Every list with how many people are on it.",
         (_, "people") => {
-            "Import people: the body is a CSV file with a header. Query: mode, consent_source, consent_date for lines that state none."
+            "Import people: the body is a CSV file with a header. Query: recording_mode, consent_source, consent_date for lines that state none."
         }
         ("GET", "campaigns") => "Every campaign, the newest first.",
         ("POST", "campaigns") => "Store a draft: the body is campaign.toml, or JSON of the same shape.",

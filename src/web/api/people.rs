@@ -20,7 +20,7 @@ pub async fn lists(web: web::Data<Web>, _program: Program) -> Result<HttpRespons
     Ok(HttpResponse::Ok().json(web.run(|lab| lab.vault.read(store::lists)).await?))
 }
 
-/// `POST /api/v1/lists/{name}/people?mode=…&consent_source=…&consent_date=…` with a CSV file as body.
+/// `POST /api/v1/lists/{name}/people?recording_mode=…&consent_source=…&consent_date=…` with a CSV file as body.
 pub async fn import(
     web: web::Data<Web>,
     _program: Program,
@@ -41,16 +41,15 @@ pub async fn import(
 }
 
 fn stated(query: &Fields) -> Result<Option<Consent>, Fault> {
-    let (mode, source, date) = (query.trimmed("mode"), query.trimmed("consent_source"), query.trimmed("consent_date"));
+    let (mode, source, date) = (query.trimmed("recording_mode"), query.trimmed("consent_source"), query.trimmed("consent_date"));
     if mode.is_empty() && source.is_empty() && date.is_empty() {
         return Ok(None);
     }
     if mode.is_empty() || source.is_empty() || date.is_empty() {
-        let words =
-            "mode, consent_source and consent_date belong together: what people agreed to, where, and when. Give all three or none.";
+        let words = "recording_mode, consent_source and consent_date belong together: what people agreed to, where, and when. Give all three or none.";
         return Err(Fault::Bad(words.to_owned()));
     }
-    let mode = mode.parse().map_err(|_| Fault::Bad("mode is off, aggregate, pseudonymous or identified.".to_owned()))?;
+    let mode = mode.parse().map_err(|_| Fault::Bad("recording_mode is off, aggregate, pseudonymous or identified.".to_owned()))?;
     let at: Timestamp = if date.len() == 10 { format!("{date}T00:00:00Z").parse() } else { date.parse() }
         .map_err(|_| Fault::Bad("consent_date is a day such as 2026-03-31, or a moment such as 2026-03-31T12:00:00Z.".to_owned()))?;
     Ok(Some(Consent { mode, source: source.to_owned(), at }))

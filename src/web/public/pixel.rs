@@ -11,7 +11,8 @@ use crate::tracking::hit::Admission;
 use crate::web::Web;
 
 /// A transparent GIF of one pixel, 43 bytes.
-pub const GIF: &[u8; 43] = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\xff\xff\xff\x00\x00\x00\x21\xf9\x04\x01\x00\x00\x00\x00\x2c\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x01\x44\x00\x3b";
+pub const GIF: &[u8; 43] = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\xff\xff\xff\x00\x00\x00\x21\xf9\x04\x01\x00\x00\x00\x00\
+      \x2c\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02\x44\x01\x00\x3b";
 /// How long a pixel waits until its hit is durable.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -42,7 +43,7 @@ mod tests {
 
     #[test]
     fn the_pixel_is_byte_for_byte_the_documented_one() {
-        let expected = "47494638396101000100800000ffffff00000021f90401000000002c00000000010001000002014400".to_owned() + "3b";
+        let expected = "47494638396101000100800000ffffff00000021f90401000000002c00000000010001000002024401003b";
         assert_eq!(data_encoding::HEXLOWER.encode(GIF), expected);
     }
 }

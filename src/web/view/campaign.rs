@@ -174,6 +174,8 @@ pub struct Action {
     pub primary: bool,
     /// A sentence to tick first (posted as `confirmed` = `yes`), for what cannot be undone.
     pub confirm: Option<String>,
+    /// What the radio buttons are about.
+    pub choices_title: String,
     /// Radio buttons posted as `choice`, when there is something to choose.
     pub choices: Vec<Choice>,
 }
@@ -192,6 +194,7 @@ impl Action {
             button: "Seal and launch".into(),
             primary: true,
             confirm: Some("I have read the previews and the plan.".into()),
+            choices_title: String::new(),
             choices: Vec::new(),
         }
     }
@@ -206,6 +209,7 @@ impl Action {
             button: "Pause".into(),
             primary: false,
             confirm: None,
+            choices_title: String::new(),
             choices: Vec::new(),
         }
     }
@@ -220,6 +224,7 @@ impl Action {
             button: "Resume".into(),
             primary: true,
             confirm: None,
+            choices_title: String::new(),
             choices: Vec::new(),
         }
     }
@@ -237,6 +242,7 @@ impl Action {
             button: "Decide and send to the rest".into(),
             primary: true,
             confirm: Some("This cannot be undone.".into()),
+            choices_title: "Send to the rest".into(),
             choices,
         }
     }
@@ -251,23 +257,23 @@ impl Action {
             button: "Delete draft".into(),
             primary: false,
             confirm: Some("This cannot be undone.".into()),
+            choices_title: String::new(),
             choices: Vec::new(),
         }
     }
 
     /// Close the campaign.
-    pub fn close(url: String, mapping_days: &str) -> Self {
+    pub fn close(url: String) -> Self {
         Self {
             url,
             key: "close",
             title: "Close".into(),
-            explanation: format!(
-                "Ends measuring: links keep working but nothing more is recorded. {mapping_days} days later the link between pseudonyms and people is destroyed. \
-                 The result stays."
-            ),
+            explanation: "Ends measuring: what waits is not sent any more, links keep working, nothing more is recorded. The result stays."
+                .into(),
             button: "Close campaign".into(),
             primary: false,
             confirm: Some("Later opens and clicks will not be counted.".into()),
+            choices_title: String::new(),
             choices: Vec::new(),
         }
     }

@@ -138,8 +138,8 @@ pub fn body_formats(chosen: &str) -> Choices {
     let options = Choice::several(
         &[
             ("markdown", "Markdown", "Plain text with a little structure."),
-            ("mjml", "MJML", "Responsive e-mail markup; name a block with css-class or mj-class."),
-            ("html", "HTML", "A finished page; name a block with its id."),
+            ("mjml", "MJML", "Responsive e-mail markup; name a block with data-block."),
+            ("html", "HTML", "A finished page; name a block with its id or data-block."),
         ],
         chosen,
     );

@@ -23,6 +23,15 @@ pub fn percent(fraction: f64) -> String {
     if fraction.is_finite() { format!("{:.2}%", fraction * 100.0) } else { DASH.to_owned() }
 }
 
+/// A chosen fraction as per cent without needless zeros: `0.5` as `50%`, `0.333` as `33.3%`.
+pub fn chosen_percent(fraction: f64) -> String {
+    if !fraction.is_finite() {
+        return DASH.to_owned();
+    }
+    let text = format!("{:.4}", fraction * 100.0);
+    format!("{}%", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
 /// A difference of two fractions in percentage points with its sign: `0.0061` as `+0.61`, with a true minus sign.
 pub fn points(difference: f64) -> String {
     signed(difference * 100.0, 2)
@@ -93,6 +102,13 @@ mod tests {
     fn small_p_values_are_bounds_not_zeros() {
         for (p, text) in [(1e-300, "< 0.0001"), (0.0031, "0.0031"), (0.42, "0.420"), (1.0, "1.000"), (f64::NAN, DASH)] {
             assert_eq!(p_value(p), text);
+        }
+    }
+
+    #[test]
+    fn what_was_chosen_shows_no_needless_zeros() {
+        for (fraction, text) in [(0.5, "50%"), (1.0, "100%"), (0.333, "33.3%"), (0.07, "7%"), (1.0 / 3.0, "33.3333%"), (f64::NAN, DASH)] {
+            assert_eq!(chosen_percent(fraction), text);
         }
     }
 

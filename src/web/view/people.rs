@@ -46,7 +46,7 @@ pub struct ImportView {
     pub list: Field,
     /// Names of existing lists, offered while typing.
     pub known_lists: Vec<String>,
-    /// Recording mode of lines that state none: [`recording_modes`].
+    /// Recording mode of lines that state none: [`import_modes`].
     pub mode: Choices,
     /// Where the agreement comes from.
     pub consent_source: Field,
@@ -68,6 +68,15 @@ pub fn recording_modes(chosen: &str) -> Choices {
         chosen,
     );
     Choices { options, error: None }
+}
+
+/// The same, and the choice to go by what the file says.
+pub fn import_modes(chosen: &str) -> Choices {
+    let mut choices = recording_modes(chosen);
+    let hint = "Lines that say nothing are counted in aggregate only, which allows no test.";
+    choices.options.extend(super::Choice::several(&[("file", "As the file says", hint)], chosen));
+    choices.options.rotate_right(1);
+    choices
 }
 
 /// A line that was not taken.

@@ -41,10 +41,6 @@ pub struct PrivacyView {
     pub operator: String,
     /// How to reach the operator; may be empty.
     pub contact: String,
-    /// Days after a campaign's end until the mapping from pseudonym to person is destroyed.
-    pub mapping_days: String,
-    /// Months that events are kept.
-    pub event_months: String,
     /// The server's own pixel address pattern, for blocking rules, for example `||news.example.org/o/`.
     pub pixel_rule: String,
 }

@@ -211,7 +211,7 @@ impl ResultView {
             metric: data.metric.clone(),
             denominator: data.denominator.clone(),
             confidence: format!("{}%", (data.confidence * 1000.0).round() / 10.0),
-            method: data.method.clone(),
+            method: sentence_case(&data.method),
             arms: data.arms.iter().enumerate().map(|(colour, arm)| arm_row(data, colour, arm)).collect(),
             rates: rate_chart(data),
             comparisons: data.comparisons.iter().map(|comparison| comparison_row(comparison, data.comparisons.len() > 1)).collect(),

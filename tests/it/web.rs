@@ -1,0 +1,692 @@
+//! Purpose: what the web server answers to whom: pixels, links, recipients' pages, logins, forms, the API.
+//!
+//! Cast: [`Server`] (the real server on a real socket, over a [`World`]), [`Reply`], and one story per promise.
+//!
+//! Never: a status without looking at what it says, or a wait for time instead of for something.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a story that cannot go on has failed")]
+
+use std::net::TcpListener;
+
+use letterlab::app::clock;
+use letterlab::app::lab::Lab;
+use letterlab::ids::EventId;
+use letterlab::vault::account::{Account, Role, hash_password, key_hash};
+use letterlab::vault::store;
+use letterlab::web;
+use letterlab::web::routes::{Reach, TABLE};
+use reqwest::{Client, Method, redirect};
+use tokio::sync::watch;
+
+use crate::world::{Engine, FIREFOX, SITE, World, on_both_engines};
+
+const PEOPLE: &str = "email,first_name,recording_mode,consent_source,consent_date\n\
+    anna@example.com,Anna,pseudonymous,form,2026-01-01\n\
+    boris@example.org,Boris,pseudonymous,form,2026-01-01\n";
+const CAMPAIGN: &str = r#"
+name = "story"
+list = "customers"
+[sender]
+name = "Letterlab"
+address = "news@example.org"
+[letter]
+subject = "Hello"
+format = "markdown"
+text = "Hello, [read this](https://example.org/a?b=c&d=e#f)"
+[test]
+element = "subject"
+metric = "open"
+[[variants]]
+[[variants]]
+value = "Good morning"
+"#;
+const PASSWORD: &str = "a long password";
+
+on_both_engines!(
+    pixels_are_the_same_for_every_token,
+    links_lead_where_they_were_frozen_to,
+    unsubscribing_takes_a_post_in_any_encoding_and_no_more,
+    measuring_can_be_stopped_without_unsubscribing,
+    every_route_is_reachable_by_whom_the_table_says,
+    a_form_of_another_session_or_site_is_refused,
+    a_session_ends_and_says_so,
+    guessing_a_password_takes_long,
+    the_first_account_is_made_once,
+    a_program_runs_a_campaign,
+    a_program_is_told_what_is_wrong,
+    a_file_is_imported_and_removed,
+    a_draft_is_written_changed_and_deleted_with_nothing_lost,
+    no_page_for_reviewers_names_a_person,
+);
+
+/// The real server over a world's lab; ends with this value.
+struct Server {
+    base: String,
+    client: Client,
+    stop: watch::Sender<bool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+/// An answer, read to its end.
+#[derive(Debug, Clone)]
+struct Reply {
+    status: u16,
+    headers: reqwest::header::HeaderMap,
+    body: Vec<u8>,
+}
+
+impl Reply {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
+    }
+
+    fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
+    /// The cookies it sets, as a browser would send them back.
+    fn cookies(&self) -> String {
+        let all = self.headers.get_all("set-cookie").iter().map(|value| value.to_str().unwrap().split(';').next().unwrap().to_owned());
+        all.collect::<Vec<_>>().join("; ")
+    }
+
+    /// The secret of the first form on the page.
+    fn csrf(&self) -> String {
+        self.text().split("name=\"csrf\" value=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_default().to_owned()
+    }
+}
+
+impl Server {
+    fn start(lab: &Lab) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let (stop, stopping) = watch::channel(false);
+        let lab = lab.clone();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(web::serve(lab, listener, stopping)).unwrap();
+        });
+        let client = Client::builder().redirect(redirect::Policy::none()).no_proxy().build().unwrap();
+        Self { base, client, stop, thread: Some(thread) }
+    }
+
+    async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Reply {
+        let mut request = self.client.request(method, format!("{}{path}", self.base)).body(body.into());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = request.send().await.unwrap();
+        Reply { status: answer.status().as_u16(), headers: answer.headers().clone(), body: answer.bytes().await.unwrap().to_vec() }
+    }
+
+    async fn get(&self, path: &str, cookies: &str) -> Reply {
+        self.send(Method::GET, path, &[("cookie", cookies)], "").await
+    }
+
+    async fn post(&self, path: &str, cookies: &str, fields: &[(&str, &str)]) -> Reply {
+        let kind = ("content-type", "application/x-www-form-urlencoded");
+        self.send(Method::POST, path, &[("cookie", cookies), kind], urlencoded(fields)).await
+    }
+
+    /// Logs in and answers the session's cookie.
+    async fn log_in(&self, login: &str) -> String {
+        let answer = self.try_log_in(login, PASSWORD).await;
+        assert_eq!(answer.status, 303, "{}", answer.text());
+        answer.cookies()
+    }
+
+    async fn try_log_in(&self, login: &str, password: &str) -> Reply {
+        let form = self.get("/login", "").await;
+        let fields = [("csrf", &*form.csrf()), ("login", login), ("password", password), ("next", "/people")];
+        self.post("/login", &form.cookies(), &fields).await
+    }
+
+    /// The secret that this session's forms carry.
+    async fn csrf(&self, cookies: &str) -> String {
+        self.get("/campaigns", cookies).await.csrf()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.stop.send(true);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn urlencoded(fields: &[(&str, &str)]) -> String {
+    let escaped = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+    fields.iter().map(|(name, value)| format!("{name}={}", escaped(value))).collect::<Vec<_>>().join("&")
+}
+
+fn multipart(fields: &[(&str, &str)], file: Option<(&str, &str)>) -> String {
+    let mut body: String = fields
+        .iter()
+        .map(|(name, value)| format!("--line\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n"))
+        .collect();
+    if let Some((name, content)) = file {
+        let head =
+            format!("--line\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"people.csv\"\r\nContent-Type: text/csv\r\n\r\n");
+        body.push_str(&format!("{head}{content}\r\n"));
+    }
+    body + "--line--\r\n"
+}
+
+const MULTIPART: (&str, &str) = ("content-type", "multipart/form-data; boundary=line");
+
+fn account(lab: &Lab, login: &str, role: Role) -> Account {
+    let account = Account { id: EventId::from_bytes(clock::fresh()).to_string(), login: login.to_owned(), role };
+    let hash = hash_password(PASSWORD, clock::fresh()).unwrap();
+    lab.vault.write(|conn| store::create_account(conn, &account, &hash, lab.clock.now())).unwrap();
+    account
+}
+
+/// An administrator, a marketer, and an API key.
+fn accounts(lab: &Lab) -> String {
+    let admin = account(lab, "ada", Role::Administrator);
+    account(lab, "max", Role::Marketer);
+    let key = "a key of the story";
+    lab.vault.write(|conn| store::create_api_key(conn, &key_hash(key), &admin.id, "story", lab.clock.now())).unwrap();
+    format!("Bearer {key}")
+}
+
+async fn sent(engine: Engine) -> World {
+    World::with_campaign_sent(engine, PEOPLE, CAMPAIGN).await
+}
+
+fn stored_hits(world: &World) -> i64 {
+    world.status().hits_stored
+}
+
+async fn pixels_are_the_same_for_every_token(engine: Engine) {
+    let world = sent(engine).await;
+    let server = Server::start(&world.lab);
+    let path = format!("/o/{}.gif", world.letter_to("anna@example.com").pixel().unwrap());
+    let forged = format!("/o/{}.gif", "a".repeat(52));
+    let agent = [("user-agent", FIREFOX)];
+    let genuine = server.send(Method::GET, &path, &agent, "").await;
+    assert_eq!((genuine.status, genuine.body.len(), stored_hits(&world)), (200, 43, 1), "durable before it is answered");
+    assert_eq!(
+        data_encoding::HEXLOWER.encode(&genuine.body),
+        "47494638396101000100800000ffffff00000021f90401000000002c00000000010001000002024401003b"
+    );
+    let seen = |reply: &Reply| {
+        let mut headers: Vec<(String, String)> =
+            reply.headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect();
+        headers.retain(|(name, _)| name != "date");
+        headers.sort();
+        headers
+    };
+    for (name, value) in [
+        ("content-length", "43"),
+        ("content-type", "image/gif"),
+        ("cache-control", "no-store, private, max-age=0"),
+        ("referrer-policy", "no-referrer"),
+        ("cross-origin-resource-policy", "cross-origin"),
+        ("x-content-type-options", "nosniff"),
+        ("x-robots-tag", "noindex, nofollow, noarchive"),
+        ("set-cookie", ""),
+        ("etag", ""),
+    ] {
+        assert_eq!(genuine.header(name), value, "{name}");
+    }
+    for path in [forged.as_str(), "/o/x.gif", &path.replace("/o/", "/o/a")] {
+        let reply = server.send(Method::GET, path, &agent, "").await;
+        assert_eq!((reply.status, &reply.body, seen(&reply)), (200, &genuine.body, seen(&genuine)), "{path}");
+    }
+    let head = server.send(Method::HEAD, &path, &agent, "").await;
+    assert_eq!((head.status, head.body.len(), seen(&head)), (200, 0, seen(&genuine)));
+    assert_eq!(stored_hits(&world), 2, "HEAD is recorded, forged tokens are not");
+    assert_eq!(world.results("story").arms.iter().map(|arm| arm.successes).sum::<u64>(), 1);
+    assert_eq!(world.status().hits_refused, 3);
+}
+
+/// Path and query of an address in a letter.
+fn path_of(url: &str) -> String {
+    url.strip_prefix(SITE).unwrap_or_else(|| panic!("{url} is not ours")).to_owned()
+}
+
+async fn links_lead_where_they_were_frozen_to(engine: Engine) {
+    let world = sent(engine).await;
+    let server = Server::start(&world.lab);
+    let letter = world.letter_to("anna@example.com");
+    let path = format!("/c/{}", letter.links().first().unwrap());
+    for method in [Method::GET, Method::HEAD] {
+        let reply = server.send(method, &format!("{path}?to=https://evil.example"), &[("user-agent", FIREFOX)], "").await;
+        assert_eq!((reply.status, reply.header("location"), reply.body.len()), (302, "https://example.org/a?b=c&d=e#f", 0));
+        assert_eq!((reply.header("cache-control"), reply.header("referrer-policy")), ("no-store, private, max-age=0", "no-referrer"));
+    }
+    let reply = server.send(Method::GET, &format!("/c/{}", "b".repeat(52)), &[], "").await;
+    assert_eq!((reply.status, reply.body.len(), reply.header("location")), (404, 0, ""));
+    // The campaign ends: nothing more is recorded, links go on working.
+    world.tidy();
+    let before = stored_hits(&world);
+    world.close("story");
+    world.tidy();
+    let reply = server.send(Method::GET, &path, &[("user-agent", FIREFOX)], "").await;
+    assert_eq!((reply.status, stored_hits(&world)), (302, before));
+}
+
+async fn unsubscribing_takes_a_post_in_any_encoding_and_no_more(engine: Engine) {
+    let world = sent(engine).await;
+    let server = Server::start(&world.lab);
+    let suppressed = |address: &str| world.person(address).suppressed.is_some();
+    let path = format!("/u/{}", world.letter_to("anna@example.com").unsubscribe_token());
+    for method in [Method::GET, Method::HEAD] {
+        let reply = server.send(method, &path, &[], "").await;
+        assert_eq!((reply.status, reply.header("set-cookie")), (200, ""));
+        assert!(!suppressed("anna@example.com"), "looking changes nothing");
+    }
+    let urlencoded = ("content-type", "application/x-www-form-urlencoded");
+    for _ in 0..2 {
+        let reply = server.send(Method::POST, &path, &[urlencoded], "List-Unsubscribe=One-Click").await;
+        assert_eq!(reply.status, 200);
+        assert!(reply.text().contains("You are unsubscribed"));
+        assert!(suppressed("anna@example.com"));
+    }
+    let path = format!("/u/{}", world.letter_to("boris@example.org").unsubscribe_token());
+    let foreign = ("origin", "https://mail.example");
+    let reply = server.send(Method::POST, &path, &[MULTIPART, foreign], multipart(&[("List-Unsubscribe", "One-Click")], None)).await;
+    assert_eq!(reply.status, 200);
+    assert!(suppressed("boris@example.org"), "no cookie, no secret, from anywhere");
+    let reply = server.send(Method::POST, &format!("/u/{}", "c".repeat(52)), &[urlencoded], "List-Unsubscribe=One-Click").await;
+    assert_eq!(reply.status, 404);
+    world.tidy();
+    assert_eq!(world.results("story").arms.iter().map(|arm| arm.unsubscribed).sum::<u64>(), 2, "twice by one person counts once");
+}
+
+async fn measuring_can_be_stopped_without_unsubscribing(engine: Engine) {
+    let world = sent(engine).await;
+    let server = Server::start(&world.lab);
+    let letter = world.letter_to("anna@example.com");
+    let (pixel, path) = (format!("/o/{}.gif", letter.pixel().unwrap()), format!("/u/{}", letter.unsubscribe_token()));
+    server.send(Method::GET, &pixel, &[("user-agent", FIREFOX)], "").await;
+    world.tidy();
+    let reply = server.post(&path, "", &[("action", "stop-measurement")]).await;
+    assert!(reply.status == 200 && reply.text().contains("no longer recorded"), "{}", reply.text());
+    assert!(world.person("anna@example.com").suppressed.is_none());
+    let reply = server.send(Method::GET, &pixel, &[("user-agent", FIREFOX)], "").await;
+    assert_eq!((reply.status, reply.body.len()), (200, 43));
+    assert_eq!(world.results("story").arms.iter().map(|arm| arm.successes).sum::<u64>(), 0, "what was recorded before is gone");
+}
+
+/// Who walks the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Actor {
+    Nobody,
+    Marketer,
+    Administrator,
+    Program,
+    Reviewer,
+}
+
+impl Actor {
+    const fn may(self, reach: Reach) -> bool {
+        match reach {
+            Reach::Anybody | Reach::Recipient => true,
+            Reach::Reviewer => matches!(self, Self::Reviewer),
+            Reach::Marketer => matches!(self, Self::Marketer | Self::Administrator),
+            Reach::Administrator => matches!(self, Self::Administrator),
+            Reach::ApiKey => matches!(self, Self::Program),
+        }
+    }
+}
+
+async fn every_route_is_reachable_by_whom_the_table_says(engine: Engine) {
+    let world = sent(engine).await;
+    let key = accounts(&world.lab);
+    let server = Server::start(&world.lab);
+    let share = letterlab::app::campaigns::share(&world.lab, &world.campaign("story"), 1);
+    let share = share.rsplit('/').next().unwrap().to_owned();
+    let (admin, marketer) = (server.log_in("ada").await, server.log_in("max").await);
+    for entry in TABLE {
+        for actor in [Actor::Nobody, Actor::Marketer, Actor::Administrator, Actor::Program, Actor::Reviewer] {
+            // Logging out would end the walk.
+            if entry.path == "/logout" && actor.may(entry.reach) {
+                continue;
+            }
+            let token = if actor == Actor::Reviewer { share.clone() } else { "a".repeat(52) };
+            let path = entry
+                .path
+                .replace("{token}", &token)
+                .replace("{number}", "1")
+                .replace("{campaign}", "story")
+                .replace("{variant}", "a")
+                .replace("/lists/{name}", "/lists/customers")
+                .replace("/assets/{name}", "/assets/live.js");
+            let headers: Vec<(&str, &str)> = match actor {
+                Actor::Marketer => vec![("cookie", &marketer)],
+                Actor::Administrator => vec![("cookie", &admin)],
+                Actor::Program => vec![("authorization", &key)],
+                Actor::Nobody | Actor::Reviewer => vec![],
+            };
+            // Without a form's secret and without a body: who may come in is refused further inside, never at the gate.
+            let reply = server.send(entry.method.as_str().parse().unwrap(), &path, &headers, "").await;
+            let turned_away = match entry.reach {
+                Reach::Anybody | Reach::Recipient => false,
+                Reach::Marketer => reply.status == 303 && reply.header("location").starts_with("/login?"),
+                Reach::Administrator => reply.header("location").starts_with("/login?") || reply.status == 403,
+                Reach::ApiKey => reply.status == 401,
+                Reach::Reviewer => reply.status == 404,
+            };
+            assert_eq!(
+                turned_away,
+                !actor.may(entry.reach),
+                "{actor:?} {} {}: {} {}",
+                entry.method,
+                entry.path,
+                reply.status,
+                reply.text()
+            );
+            assert!(reply.status < 500, "{actor:?} {} {}: {}", entry.method, entry.path, reply.text());
+            if entry.method == "POST" && matches!(entry.reach, Reach::Marketer | Reach::Administrator) && actor.may(entry.reach) {
+                assert_eq!(reply.status, 403, "{} without the form's secret: {}", entry.path, reply.text());
+            }
+            let hit = entry.path.starts_with("/o/") || entry.path.starts_with("/c/");
+            if !hit {
+                assert!(reply.header("content-security-policy").contains("default-src 'none'"), "{}", entry.path);
+                assert!(reply.header("strict-transport-security").starts_with("max-age="), "the site is https");
+            }
+        }
+    }
+    let reply = server.get("/nothing", "").await;
+    assert_eq!(reply.status, 404);
+    assert_eq!(server.post("/privacy", "", &[]).await.status, 405);
+}
+
+async fn a_form_of_another_session_or_site_is_refused(engine: Engine) {
+    let world = World::new(engine).await;
+    accounts(&world.lab);
+    world.import(PEOPLE);
+    world.draft(CAMPAIGN);
+    let server = Server::start(&world.lab);
+    let (mine, other) = (server.log_in("max").await, server.log_in("ada").await);
+    let (secret, others) = (server.csrf(&mine).await, server.csrf(&other).await);
+    let body = |csrf: &str| urlencoded(&[("csrf", csrf), ("confirmed", "yes")]);
+    let urlencoded_kind = ("content-type", "application/x-www-form-urlencoded");
+    let cases: [(&[(&str, &str)], String); 5] = [
+        (&[], body("")),
+        (&[], body(&others)),
+        (&[("sec-fetch-site", "cross-site")], body(&secret)),
+        (&[("sec-fetch-site", "same-site")], body(&secret)),
+        (&[("origin", "https://evil.example")], body(&secret)),
+    ];
+    for (headers, body) in cases {
+        let mut all = vec![("cookie", mine.as_str()), urlencoded_kind];
+        all.extend(headers);
+        let reply = server.send(Method::POST, "/campaigns/1/delete", &all, body).await;
+        assert_eq!(reply.status, 403, "{headers:?}: {}", reply.text());
+    }
+    assert_eq!(world.state("story"), "draft");
+    // Hidden by the browser because of our own referrer policy: the form's secret decides.
+    let all = [("cookie", mine.as_str()), urlencoded_kind, ("origin", "null")];
+    let reply = server.send(Method::POST, "/campaigns/1/delete", &all, body(&secret)).await;
+    assert_eq!((reply.status, reply.header("location")), (303, "/campaigns?done=deleted"));
+    let stolen = server.post("/login", "", &[("csrf", "x"), ("login", "max"), ("password", PASSWORD)]).await;
+    assert_eq!(stolen.status, 403, "the login form, too, must be the one this browser was shown");
+}
+
+async fn a_session_ends_and_says_so(engine: Engine) {
+    let world = World::new(engine).await;
+    accounts(&world.lab);
+    let server = Server::start(&world.lab);
+    let reply = server.try_log_in("max", PASSWORD).await;
+    assert_eq!(reply.header("location"), "/people");
+    let set = reply.header("set-cookie");
+    for part in ["__Host-letterlab_session=", "HttpOnly", "SameSite=Lax", "Path=/", "Secure"] {
+        assert!(set.contains(part), "{part} in {set}");
+    }
+    let cookies = reply.cookies();
+    assert_eq!(server.get("/people?x=1", &cookies).await.status, 200);
+    world.wait(12);
+    let reply = server.get("/people?x=1", &cookies).await;
+    assert_eq!((reply.status, reply.header("location")), (303, "/login?next=/people%3Fx%3D1&ended=yes"));
+    let reply = server.get(reply.header("location"), &cookies).await;
+    assert!(reply.text().contains("Your session has ended") && reply.text().contains("value=\"/people?x=1\""), "{}", reply.text());
+    let again = server.log_in("max").await;
+    let secret = server.csrf(&again).await;
+    let reply = server.post("/logout", &again, &[("csrf", &secret)]).await;
+    assert_eq!(reply.header("location"), "/login?left=yes");
+    assert_eq!(server.get("/people", &again).await.status, 303, "the key is worth nothing any more");
+}
+
+async fn guessing_a_password_takes_long(engine: Engine) {
+    let world = World::new(engine).await;
+    accounts(&world.lab);
+    let server = Server::start(&world.lab);
+    for _ in 0..5 {
+        assert_eq!(server.try_log_in("max", "a wrong password").await.status, 401);
+    }
+    let reply = server.try_log_in("max", PASSWORD).await;
+    assert!(reply.status == 429 && reply.text().contains("5 seconds"), "even the right one has to wait: {}", reply.text());
+    assert_eq!(server.try_log_in("ada", PASSWORD).await.status, 303, "others do not");
+    world.wait(1);
+    assert_eq!(server.try_log_in("max", PASSWORD).await.status, 303);
+    let unknown = server.try_log_in("nobody", PASSWORD).await;
+    let wrong = server.try_log_in("ada", "a wrong password").await;
+    let message = |reply: &Reply| reply.text().split("role=\"alert\">").nth(1).unwrap().split("</div>").next().unwrap().to_owned();
+    assert_eq!((unknown.status, message(&unknown)), (wrong.status, message(&wrong)), "nobody learns which logins there are");
+}
+
+async fn the_first_account_is_made_once(engine: Engine) {
+    let world = World::new(engine).await;
+    let server = Server::start(&world.lab);
+    assert_eq!(server.get("/", "").await.header("location"), "/setup");
+    let form = server.get("/setup", "").await;
+    assert!(!form.text().contains("Set-up code"), "this is the server's own machine");
+    let fields = |password: &'static str| vec![("login", "ada"), ("password", password), ("password_again", password)];
+    let mut short = fields("short");
+    let secret = form.csrf();
+    short.push(("csrf", &secret));
+    let reply = server.post("/setup", &form.cookies(), &short).await;
+    assert!(reply.status == 422 && reply.text().contains("at least 10 characters") && reply.text().contains("value=\"ada\""));
+    let named = [("host", "news.example.org")];
+    let reply = server.send(Method::GET, "/setup", &named, "").await;
+    assert!(reply.text().contains("Set-up code"), "reached by another name it may be anybody");
+    let all = [("cookie", &*reply.cookies()), ("content-type", "application/x-www-form-urlencoded"), ("host", "news.example.org")];
+    let mut good = fields(PASSWORD);
+    let secret = reply.csrf();
+    good.extend([("csrf", secret.as_str()), ("code", "wrong")]);
+    let reply = server.send(Method::POST, "/setup", &all, urlencoded(&good)).await;
+    assert!(reply.status == 422 && reply.text().contains("not the code"), "{}", reply.text());
+    let mut good = fields(PASSWORD);
+    let secret = form.csrf();
+    good.push(("csrf", &secret));
+    let reply = server.post("/setup", &form.cookies(), &good).await;
+    assert_eq!((reply.status, reply.header("location")), (303, "/people?done=welcome"));
+    assert_eq!(server.get("/status", &reply.cookies()).await.status, 200, "the first is an administrator");
+    assert_eq!(server.get("/setup", "").await.status, 404);
+    assert_eq!(server.post("/setup", &form.cookies(), &good).await.status, 404);
+}
+
+async fn a_program_runs_a_campaign(engine: Engine) {
+    let world = World::new(engine).await;
+    let key = accounts(&world.lab);
+    let server = Server::start(&world.lab);
+    let with_key = [("authorization", key.as_str())];
+    let reply = server.send(Method::POST, "/api/v1/lists/customers/people", &with_key, PEOPLE).await;
+    assert_eq!((reply.status, &reply.json()["added"]), (200, &serde_json::json!(2)), "{}", reply.text());
+    let json: serde_json::Value = serde_json::to_value(toml::from_str::<toml::Value>(CAMPAIGN).unwrap()).unwrap();
+    let as_json = [("authorization", key.as_str()), ("content-type", "application/json")];
+    let reply = server.send(Method::POST, "/api/v1/campaigns", &as_json, json.to_string()).await;
+    assert_eq!((reply.status, reply.header("location")), (201, "/api/v1/campaigns/story"), "{}", reply.text());
+    let reply = server.send(Method::POST, "/api/v1/campaigns/story/launch", &with_key, "").await;
+    assert_eq!((reply.status, &reply.json()["state"]), (200, &serde_json::json!("sending")), "{}", reply.text());
+    let reply = server.send(Method::POST, "/api/v1/campaigns/story/pause", &with_key, "").await;
+    assert_eq!(reply.json()["paused"], "paused by ada");
+    server.send(Method::POST, "/api/v1/campaigns/story/resume", &with_key, "").await;
+    let reply = server.send(Method::GET, "/api/v1/campaigns/story/progress", &with_key, "").await;
+    assert_eq!(
+        (&reply.json()["mailings"]["enrolled"], &reply.json()["mailings"]["queued"]),
+        (&serde_json::json!(2), &serde_json::json!(2))
+    );
+    let reply = server.send(Method::GET, "/api/v1/campaigns/1/results", &with_key, "").await;
+    assert_eq!(reply.json()["arms"].as_array().unwrap().len(), 2);
+    let reply = server.send(Method::POST, "/api/v1/campaigns/story/share", &with_key, r#"{"days": 3}"#).await;
+    let link = reply.json()["url"].as_str().unwrap().to_owned();
+    assert_eq!(server.get(&path_of(&link), "").await.status, 200);
+    world.wait(24 * 3 + 1);
+    let ended = server.get(&path_of(&link), "").await;
+    assert!(ended.status == 404 && ended.text().contains("This link has ended"));
+    let reply = server.send(Method::POST, "/api/v1/campaigns/story/close", &with_key, "").await;
+    assert_eq!(reply.json()["state"], "closed");
+}
+
+async fn a_program_is_told_what_is_wrong(engine: Engine) {
+    let world = World::new(engine).await;
+    let key = accounts(&world.lab);
+    world.import(PEOPLE);
+    let server = Server::start(&world.lab);
+    let with_key = [("authorization", key.as_str())];
+    let wrong = CAMPAIGN.replace("metric = \"open\"", "metric = \"sales\"");
+    let reply = server.send(Method::POST, "/api/v1/campaigns", &with_key, wrong.clone()).await;
+    let line = wrong.lines().position(|line| line.starts_with("metric")).unwrap() + 1;
+    assert_eq!((reply.status, &reply.json()["problems"][0]["key"]), (422, &serde_json::json!("test.metric")));
+    assert_eq!(reply.json()["problems"][0]["line"], line);
+    world.draft(CAMPAIGN);
+    for (method, path, body, status, words) in [
+        (Method::POST, "/api/v1/campaigns", CAMPAIGN, 409, "exists already"),
+        (Method::GET, "/api/v1/campaigns/other", "", 404, "no campaign is named"),
+        (Method::POST, "/api/v1/campaigns/story/decide", r#"{"variant": "B"}"#, 409, "observing"),
+        (Method::POST, "/api/v1/campaigns/story/decide", r#"{"arm": "B"}"#, 400, "unknown field"),
+        (Method::POST, "/api/v1/campaigns/story/share", "", 409, "draft"),
+        (Method::POST, "/api/v1/lists/x/people", "name\nanna", 400, "no e-mail column"),
+        (Method::POST, "/api/v1/lists/x/people?recording_mode=off", "email\na@example.org", 400, "belong together"),
+        (Method::PATCH, "/api/v1/campaigns", "", 405, "cannot be done here"),
+        (Method::GET, "/api/v1/nothing", "", 404, "nothing here"),
+    ] {
+        let reply = server.send(method.clone(), path, &with_key, body).await;
+        let error = reply.json()["error"].as_str().unwrap().to_owned();
+        assert!(reply.status == status && error.contains(words), "{method} {path}: {} {error}", reply.status);
+    }
+    let reply = server.send(Method::POST, "/api/v1/campaigns", &with_key, vec![b' '; 5 * 1024 * 1024]).await;
+    assert!(reply.status == 413 && reply.json()["error"].as_str().unwrap().contains("4 MB"), "{}", reply.text());
+    assert_eq!(server.send(Method::DELETE, "/api/v1/campaigns/story", &with_key, "").await.status, 204);
+}
+
+async fn a_file_is_imported_and_removed(engine: Engine) {
+    let world = World::new(engine).await;
+    accounts(&world.lab);
+    let server = Server::start(&world.lab);
+    let session = server.log_in("max").await;
+    let secret = server.csrf(&session).await;
+    let headers = [("cookie", session.as_str()), MULTIPART];
+    let fields = [("csrf", secret.as_str()), ("list", "customers"), ("mode", "file")];
+    let file = format!("{PEOPLE}nobody,,,,\n");
+    let reply = server.send(Method::POST, "/people/import", &headers, multipart(&fields, Some(("file", &file)))).await;
+    let text = reply.text();
+    assert!(reply.status == 200 && text.contains("Every line is accounted for") && text.contains("2 + 0 + 0 + 0 + 1 = 3"), "{text}");
+    assert!(!text.contains("nobody"), "what was refused is not repeated");
+    let uploads: Vec<_> = std::fs::read_dir(world.folder().join("uploads")).unwrap().collect();
+    assert!(uploads.is_empty(), "{uploads:?}");
+    let reply = server.send(Method::POST, "/people/import", &headers, multipart(&fields, Some(("file", "email\n\"open")))).await;
+    assert!(reply.status == 422 && reply.text().contains("never closed"), "{}", reply.text());
+    let stated =
+        [("csrf", secret.as_str()), ("list", ""), ("mode", "identified"), ("consent_source", "fair"), ("consent_date", "2030-01-01")];
+    let reply = server.send(Method::POST, "/people/import", &headers, multipart(&stated, Some(("file", PEOPLE)))).await;
+    let text = reply.text();
+    assert!(
+        reply.status == 422 && text.contains("Name the list") && text.contains("still to come") && text.contains("value=\"fair\""),
+        "{text}"
+    );
+    let forged = [("csrf", "wrong"), ("list", "customers"), ("mode", "file")];
+    let reply = server.send(Method::POST, "/people/import", &headers, multipart(&forged, Some(("file", PEOPLE)))).await;
+    assert_eq!(reply.status, 403);
+    let list = server.get("/people/lists/customers", &session).await.text();
+    assert!(list.contains("anna@example.com") && list.contains("Boris"), "{list}");
+    let export = server.get("/people/lists/customers/export.csv", &session).await;
+    assert!(export.header("content-disposition").contains("people.csv") && export.text().lines().count() == 3, "{}", export.text());
+    assert_eq!(server.get("/people/lists/other", &session).await.status, 404);
+}
+
+async fn a_draft_is_written_changed_and_deleted_with_nothing_lost(engine: Engine) {
+    let world = World::new(engine).await;
+    accounts(&world.lab);
+    world.import(PEOPLE);
+    let server = Server::start(&world.lab);
+    let session = server.log_in("max").await;
+    let secret = server.csrf(&session).await;
+    let form = |body: &'static str, name: &'static str| {
+        vec![
+            ("csrf", secret.as_str()),
+            ("name", name),
+            ("list", "customers"),
+            ("sender_name", "Fern"),
+            ("sender_address", "news@example.org"),
+            ("subject", "Hello"),
+            ("format", "markdown"),
+            ("body", body),
+            ("mode", "pseudonymous"),
+            ("element", "subject"),
+            ("variant_2_value", "Good day"),
+            ("test_share", "50"),
+            ("metric", "click"),
+            ("level", "5"),
+            ("hours", "48"),
+            ("rule", "hand"),
+        ]
+    };
+    let reply = server.post("/campaigns/new", &session, &form("Dear {{ frist_name }}", "from-form")).await;
+    let text = reply.text();
+    assert!(reply.status == 422 && text.contains("did you mean first_name") && text.contains("Dear {{ frist_name }}"), "{text}");
+    let reply = server.post("/campaigns/new", &session, &form("Dear {{ first_name }}", "from-form")).await;
+    assert_eq!((reply.status, reply.header("location")), (303, "/campaigns/1?done=drafted"), "{}", reply.text());
+    let page = server.get("/campaigns/1", &session).await.text();
+    assert!(page.contains("Seal and launch") && page.contains("1 of 2 people"), "{page}");
+    let preview = server.get("/campaigns/1/preview/b", &session).await;
+    assert!(
+        preview.header("content-security-policy").starts_with("sandbox;") && preview.text().contains("[first_name]"),
+        "{}",
+        preview.text()
+    );
+    let edit = server.get("/campaigns/1/edit", &session).await.text();
+    assert!(edit.contains("Dear {{ first_name }}") && edit.contains("value=\"50\""), "{edit}");
+    let reply = server.post("/campaigns/1/edit", &session, &form("Dear {{ first_name }}, welcome", "from-form-2")).await;
+    assert_eq!(reply.header("location"), "/campaigns/1?done=changed", "{}", reply.text());
+    let file = server.get("/campaigns/1/campaign.toml", &session).await.text();
+    let pasted = file.replace("from-form-2", "from-file").replace("share = 0.5", "share = 1.5");
+    let headers = [("cookie", session.as_str()), MULTIPART];
+    let reply = server.send(Method::POST, "/campaigns/upload", &headers, multipart(&[("csrf", &secret), ("toml", &pasted)], None)).await;
+    assert!(reply.status == 422 && reply.text().contains("test.share") && reply.text().contains("from-file"), "{}", reply.text());
+    let pasted = pasted.replace("share = 1.5", "share = 1.0");
+    let upload = multipart(&[("csrf", &secret)], Some(("toml_file", &pasted)));
+    let reply = server.send(Method::POST, "/campaigns/upload", &headers, upload).await;
+    assert_eq!(reply.header("location"), "/campaigns/2?done=drafted", "{}", reply.text());
+    let reply = server.post("/campaigns/2/delete", &session, &[("csrf", &secret)]).await;
+    assert_eq!(reply.status, 400, "what cannot be undone wants its tick");
+    server.post("/campaigns/2/delete", &session, &[("csrf", &secret), ("confirmed", "yes")]).await;
+    assert_eq!(server.get("/campaigns/2", &session).await.status, 404);
+    let reply = server.post("/campaigns/1/launch", &session, &[("csrf", &secret), ("confirmed", "yes")]).await;
+    assert_eq!(reply.header("location"), "/campaigns/1?done=launched", "{}", reply.text());
+    assert_eq!(server.get("/campaigns/1/edit", &session).await.status, 409);
+    let fragment = server.get("/campaigns/1/progress?seen=sending", &session).await.text();
+    assert!(fragment.starts_with("<section") && fragment.contains("data-running=\"true\""), "{fragment}");
+    let moved_on = server.get("/campaigns/1/progress?seen=sealed", &session).await.text();
+    assert!(moved_on.contains("data-running=\"false\""), "the page is to be loaded again");
+}
+
+async fn no_page_for_reviewers_names_a_person(engine: Engine) {
+    let world = sent(engine).await;
+    let server = Server::start(&world.lab);
+    let link = path_of(&letterlab::app::campaigns::share(&world.lab, &world.campaign("story"), 30));
+    for path in [link.clone(), format!("{link}/results.csv"), format!("{link}/results.json")] {
+        let reply = server.get(&path, "").await;
+        let text = reply.text().to_lowercase();
+        assert_eq!(reply.status, 200, "{path}");
+        for word in ["anna", "boris", "example.com", "log out"] {
+            assert!(!text.contains(word), "{word} in {path}");
+        }
+        for person in ["anna@example.com", "boris@example.org"] {
+            for pseudonym in world.pseudonyms(person) {
+                assert!(!text.contains(&pseudonym.to_string()), "a pseudonym in {path}");
+            }
+        }
+        assert_eq!(reply.header("set-cookie"), "");
+    }
+}
