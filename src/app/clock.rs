@@ -1,9 +1,11 @@
 //! Wall time and unseeded randomness: the only place below the command line that asks for either.
 //!
-//! Cast: [`Clock`] (may run ahead, for demonstrations and tests), [`fresh`] and [`fresh_ordered`] (bytes of new ids).
+//! Cast: [`Clock`] (may run ahead, for demonstrations and tests), [`Stopwatch`] (how long something took), [`fresh`] and
+//! [`fresh_ordered`] (bytes of new ids).
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use rand::rngs::ChaCha12Rng;
@@ -37,6 +39,24 @@ impl Clock {
     pub fn advance(&self, by: SignedDuration) {
         let milliseconds = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
         self.ahead_ms.fetch_add(milliseconds, Ordering::SeqCst);
+    }
+}
+
+/// Measures how long something took, for logs and reports; nothing is ever decided by it.
+#[derive(Debug, Clone, Copy)]
+pub struct Stopwatch {
+    started: Instant,
+}
+
+impl Stopwatch {
+    /// Starts now.
+    pub fn start() -> Self {
+        Self { started: Instant::now() }
+    }
+
+    /// Since the start.
+    pub fn elapsed(self) -> Duration {
+        self.started.elapsed()
     }
 }
 

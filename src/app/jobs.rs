@@ -18,7 +18,7 @@ use crate::bridge::{launch, relay};
 use crate::campaign::state::State;
 use crate::campaign::store::{self as campaigns, Campaign};
 use crate::db::{DbError, DbResult, blocking};
-use crate::delivery::send::{BatchReport, send_batch};
+use crate::delivery::send::{BLOCKS_IN_A_ROW, BatchReport, blocked_too_often, send_batch};
 use crate::delivery::smtp::Connection;
 use crate::delivery::store as deliveries;
 use crate::experiment::design::Rule;
@@ -35,8 +35,6 @@ const ROUND: Duration = Duration::from_millis(500);
 const RELAY_WAIT: Duration = Duration::from_secs(15);
 /// How long a worker may hold a batch.
 const LEASE: SignedDuration = SignedDuration::from_mins(30);
-/// Letters refused as ours in a row before the campaign pauses.
-const BLOCKS_IN_A_ROW: u32 = 20;
 
 /// What a round of [`tidy`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
@@ -186,7 +184,7 @@ pub async fn work(
         let mut report = send_batch(&post, connection, batch).await?;
         *blocks = if report.accepted > 0 { report.blocked } else { *blocks + report.blocked };
         if report.pause.is_none() && *blocks >= BLOCKS_IN_A_ROW {
-            report.pause = Some(format!("{blocks} letters in a row were refused for their sender or content, not for their recipients"));
+            report.pause = Some(blocked_too_often(*blocks));
         }
         if let Some(reason) = report.pause.clone() {
             *blocks = 0;

@@ -65,19 +65,23 @@ pub fn read_or_create(path: &Path, fresh: [u8; 32]) -> anyhow::Result<Keys> {
     Ok(Keys::new(current, older))
 }
 
+/// Written whole beside its place and then put there: of several processes that start together one makes the file, the others read it.
 fn create(path: &Path, fresh: [u8; 32]) -> std::io::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt;
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder)?;
-    }
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)?;
+    // Made for its owner only (mode 600).
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
     let secret = data_encoding::HEXLOWER.encode(&fresh);
     write!(
         file,
         "# Keys that sign pixels, links and return addresses. Keep them secret and back them up: without them, letters already sent stop working.\n\
          # To rotate, add a new [[key]] with another id above this one and keep this one below.\n\n[[key]]\nid = 1\nsecret = \"{secret}\"\n"
     )?;
-    file.sync_all()
+    file.as_file().sync_all()?;
+    match file.persist_noclobber(path) {
+        Err(failed) if failed.error.kind() != std::io::ErrorKind::AlreadyExists => Err(failed.error),
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 #[cfg(test)]

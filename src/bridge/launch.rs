@@ -294,7 +294,12 @@ pub fn choose(ledger: &LedgerDb, campaign: &Campaign, variant: VariantNumber, by
 /// # Errors
 /// [`LaunchError::State`] for a draft, which is deleted instead, and for a closed one.
 pub fn close(vault: &VaultDb, ledger: &LedgerDb, campaign: &Campaign, now: Timestamp, mint: Mint) -> Result<(), LaunchError> {
-    if !ledger.write(|conn| campaigns::advance(conn, campaign.number, campaign.state, State::Closed, now))? {
+    // From wherever it stands by now: background work may have moved it on since the caller looked.
+    let closed = ledger.write(|conn| match campaigns::by_number(conn, campaign.number)? {
+        Some(current) => campaigns::advance(conn, campaign.number, current.state, State::Closed, now),
+        None => Ok(false),
+    })?;
+    if !closed {
         return Err(wrong_state(campaign, "a draft is deleted, not closed; a closed campaign stays closed"));
     }
     loop {

@@ -15,7 +15,8 @@ const POSTGRES_UNLOCK: &str = "SELECT pg_advisory_unlock(7310583)";
 /// Applies what is missing.
 pub(super) fn bring_up_to_date<R: Room>(connection: &mut AnyConnection) -> DbResult<()> {
     match connection {
-        AnyConnection::Sqlite(sqlite) => apply::<R, diesel::sqlite::Sqlite>(sqlite),
+        // The write lock first: of two processes that start together the second finds everything done.
+        AnyConnection::Sqlite(sqlite) => sqlite.immediate_transaction(apply::<R, diesel::sqlite::Sqlite>),
         AnyConnection::Postgres(postgres) => {
             postgres.batch_execute(POSTGRES_LOCK)?;
             let applied = apply::<R, diesel::pg::Pg>(postgres);

@@ -23,6 +23,9 @@ use crate::token::{Bearer, Keys, Kind, Payload};
 use crate::vault::people::{Person, Suppression};
 use crate::vault::store as people;
 
+/// Letters refused as ours in a row before the campaign pauses.
+pub const BLOCKS_IN_A_ROW: u32 = 20;
+
 /// A campaign's letters, compiled once.
 #[derive(Debug)]
 pub struct Letters {
@@ -105,6 +108,7 @@ pub async fn send_batch(post: &Post, connection: &mut Option<Connection>, batch:
     let mut report = BatchReport::default();
     let people = load_people(post, &batch).await?;
     let mut left = batch.into_iter();
+    let mut blocked_in_a_row = 0;
     while let Some(mailing) = left.next() {
         let letter = match fill_in(post, &mailing, people.get(&mailing.subscriber)) {
             Ok(letter) => letter,
@@ -125,7 +129,12 @@ pub async fn send_batch(post: &Post, connection: &mut Option<Connection>, batch:
         let id = mailing.id;
         let before_dot = async { if post.journal.commit_to(id).await { BeforeDot::Send } else { BeforeDot::Withhold } };
         let outcome = open.transact(&letter.envelope_from, &letter.recipient, &letter.bytes, before_dot).await;
+        let before = (report.blocked, report.accepted);
         conclude(post, mailing, outcome, &mut report).await?;
+        blocked_in_a_row = if report.accepted > before.1 { 0 } else { blocked_in_a_row + report.blocked - before.0 };
+        if report.pause.is_none() && blocked_in_a_row >= BLOCKS_IN_A_ROW {
+            report.pause = Some(blocked_too_often(blocked_in_a_row));
+        }
         if report.pause.is_some() || *post.stop.borrow() {
             let untried: Vec<MailingId> = left.map(|mailing| mailing.id).collect();
             report.given_back += u32::try_from(untried.len()).unwrap_or(u32::MAX);
@@ -134,6 +143,11 @@ pub async fn send_batch(post: &Post, connection: &mut Option<Connection>, batch:
         }
     }
     Ok(report)
+}
+
+/// The reason of a pause after many such refusals.
+pub fn blocked_too_often(in_a_row: u32) -> String {
+    format!("{in_a_row} letters in a row were refused for their sender or content, not for their recipients")
 }
 
 async fn load_people(post: &Post, batch: &[Leased]) -> Result<HashMap<SubscriberId, Person>, DbError> {
@@ -212,7 +226,7 @@ fn fill_in(post: &Post, mailing: &Leased, person: Option<&Person>) -> Result<Fil
         list_id: &format!("{}.{domain}", list_label(&letters.list)),
         list_unsubscribe_url: &unsubscribe,
         list_unsubscribe_mailto: Some(&mailto),
-        feedback_id: Some(&format!("c{}:{}:newsletter:{}", letters.campaign, list_label(&letters.list), post.site.sender_id)),
+        feedback_id: Some(&feedback_id(letters.campaign, &letters.list, &post.site.sender_id)),
         language: None,
         text: &rendered.text,
         html: &rendered.html,
@@ -238,6 +252,12 @@ fn list_label(name: &str) -> String {
         .collect();
     let label = label.trim_matches('-').to_owned();
     if label.is_empty() { "list".to_owned() } else { label }
+}
+
+/// Gmail wants fields that differ. Their hyphens keep ours apart from each other and from the sender's, which has none, whatever the
+/// list is called.
+fn feedback_id(campaign: CampaignNumber, list: &str, sender_id: &str) -> String {
+    format!("campaign-{campaign}:list-{}:type-newsletter:{sender_id}", list_label(list))
 }
 
 async fn conclude(post: &Post, mailing: Leased, outcome: Outcome, report: &mut BatchReport) -> Result<(), DbError> {

@@ -29,8 +29,15 @@ pub fn advance(db: &LedgerDb) -> DbResult<usize> {
     db.write(|conn| {
         // Adding nothing locks the cursor's row, so that two nodes never fold the same events.
         let cursor = store::count(conn, Counter::ProjectedSeq, 0)?;
+        // Read before the events: whatever has a number up to it is committed and will be among them.
+        let given = store::counted(conn, Counter::EventSeq)?;
         let (events, last) = store::events_after(conn, cursor, STEP)?;
+        // Numbers of events passed over as known already are never used: the cursor goes on behind them.
+        let last = if (events.len() as i64) < STEP { last.max(given) } else { last };
         if events.is_empty() {
+            if last > cursor {
+                store::save_tallies(conn, &BTreeMap::new(), last)?;
+            }
             return Ok(0);
         }
         let mut subjects = store::placed(conn, &recipients(&events))?;
@@ -108,6 +115,8 @@ fn count_difference(old: &Placed, new: &Placed, changes: &mut BTreeMap<TallyKey,
 /// Takes measurement of these recipients back: nothing more is recorded, what was recorded of their hits goes, counts follow.
 pub fn withdraw(db: &LedgerDb, pseudonyms: &[Pseudonym], now: Timestamp) -> DbResult<()> {
     db.write(|conn| {
+        // Adding nothing makes hits on their way wait: those after this are refused by the store, those before are deleted here.
+        store::count(conn, Counter::EventSeq, 0)?;
         let cursor = store::count(conn, Counter::ProjectedSeq, 0)?;
         let all: HashSet<Pseudonym> = pseudonyms.iter().copied().collect();
         let subjects = store::placed(conn, &all)?;

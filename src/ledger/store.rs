@@ -179,6 +179,29 @@ pub fn append(conn: &mut LedgerConn, events: &[Event]) -> DbResult<usize> {
     Ok(stored)
 }
 
+/// Appends hits but those of recipients who withdrew while their hit was on its way. Answers how many were stored, and how many were
+/// left out because of that. Call inside a transaction.
+pub fn append_hits(conn: &mut LedgerConn, hits: &[Event]) -> DbResult<(usize, usize)> {
+    // Adding nothing makes a withdrawal wait, or waits for it.
+    count(conn, Counter::EventSeq, 0)?;
+    let of = |event: &Event| match event.whose {
+        Whose::Recipient(pseudonym) => Some(pseudonym.to_string()),
+        Whose::Arm(_) => None,
+    };
+    let pseudonyms: HashSet<String> = hits.iter().filter_map(of).collect();
+    let withdrawn: HashSet<String> = withdrawal::table
+        .filter(withdrawal::pseudonym.eq_any(pseudonyms))
+        .select(withdrawal::pseudonym)
+        .load::<String>(conn.sql())?
+        .into_iter()
+        .collect();
+    if withdrawn.is_empty() {
+        return Ok((append(conn, hits)?, 0));
+    }
+    let kept: Vec<Event> = hits.iter().filter(|hit| of(hit).is_none_or(|pseudonym| !withdrawn.contains(&pseudonym))).cloned().collect();
+    Ok((append(conn, &kept)?, hits.len() - kept.len()))
+}
+
 /// Up to `limit` events after the cursor, in order, with the number of the last.
 pub fn events_after(conn: &mut LedgerConn, cursor: i64, limit: i64) -> DbResult<(Vec<Event>, i64)> {
     let rows: Vec<EventRow> =

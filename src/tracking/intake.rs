@@ -109,7 +109,10 @@ fn store_until_durable(ledger: &LedgerDb, events: &[Event]) {
     let mut wait = RETRY.0;
     loop {
         let stored = ledger.write(|conn| {
-            let new = store::append(conn, events)?;
+            let (new, withdrawn) = store::append_hits(conn, events)?;
+            if withdrawn > 0 {
+                store::count(conn, Counter::UnrecordedHits, i64::try_from(withdrawn).unwrap_or_default())?;
+            }
             store::count(conn, Counter::StoredHits, i64::try_from(new).unwrap_or_default())
         });
         match stored {

@@ -2,8 +2,6 @@
 //!
 //! The log line holds method, route, status and time; never a path as sent, a query, a token or an address.
 
-use std::time::Instant;
-
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderName, HeaderValue};
@@ -12,6 +10,7 @@ use actix_web::{Error, web};
 
 use super::Web;
 use super::error::{Fault, answer};
+use crate::app::clock::Stopwatch;
 
 /// What pages may load and do: their own stylesheet and scripts, nothing from elsewhere.
 const PAGE_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; \
@@ -19,7 +18,7 @@ const PAGE_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'sel
 
 /// Wraps a request.
 pub async fn frame(request: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<BoxBody>, Error> {
-    let started = Instant::now();
+    let started = Stopwatch::start();
     let secure = request.app_data::<web::Data<Web>>().is_some_and(|web| web.secure);
     let mut response = told(next.call(request).await?.map_into_boxed_body());
     let headers = response.headers_mut();

@@ -1,15 +1,29 @@
-//! Integration tests: stories told from outside, on SQLite and on PostgreSQL, against real servers.
+//! Integration tests: stories told from inside and outside, on SQLite and on PostgreSQL, against real servers; stores; the map of the house.
 //!
-//! `world` and `installation` set the scene, `servers` are real parts; every other file is one kind of story.
+//! `world` and `installation` set the scene, `mailboxes` and `servers` are the parts around it; every other file is one kind of story.
 #![allow(missing_docs, reason = "the names of tests are sentences")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that fails says so by panicking")]
 
+mod architecture;
+mod bounces;
 mod browser_story;
+mod campaign;
 mod cli_story;
+mod databases;
+mod delivery;
 mod demo_story;
+mod enrolment;
 mod installation;
 mod mailboxes;
+mod people;
+mod privacy;
 mod real_mail;
+mod results;
 mod servers;
+mod store_campaign;
+mod store_delivery;
+mod store_ledger;
+mod store_vault;
+mod tracking;
 mod web;
 mod world;

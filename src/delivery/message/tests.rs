@@ -1,3 +1,5 @@
+//! What a finished message looks like, byte by byte.
+
 use mail_parser::{Address as ParsedAddress, MessageParser};
 
 use super::*;

@@ -1,16 +1,16 @@
 //! People of a list with all that is kept of them, a page at a time.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use diesel::prelude::*;
 
-use super::people::suppression_word;
+use super::people::suppressions;
 use super::{moment, read};
 use crate::db::{DbError, DbResult, VaultConn};
 use crate::ids::SubscriberId;
 use crate::vault::address::EmailAddress;
 use crate::vault::people::{Consent, Suppression};
-use crate::vault::schema::{list, membership, subscriber, suppression};
+use crate::vault::schema::{list, membership, subscriber};
 
 /// A person as an export writes them.
 #[derive(Debug)]
@@ -47,23 +47,16 @@ pub fn exported_people(conn: &mut VaultConn, name: &str, after: Option<Subscribe
             subscriber::consent_at,
         ))
         .load(conn.sql())?;
-    let mut suppressed: HashMap<String, Vec<Suppression>> = HashMap::new();
     let ids: Vec<&str> = rows.iter().map(|row| row.0.as_str()).collect();
-    let reasons = suppression::table.filter(suppression::subscriber_id.eq_any(ids));
-    for (id, reason) in reasons.select((suppression::subscriber_id, suppression::reason)).load::<(String, String)>(conn.sql())? {
-        suppressed.entry(id).or_default().push(suppression_word(&reason)?);
-    }
+    let suppressed = suppressions(conn, &ids)?;
     rows.into_iter()
         .map(|(id, address, attributes, mode, source, at)| {
-            // What the person did themselves says more than what happened to their mailbox.
-            let order = [Suppression::Complaint, Suppression::Unsubscribed, Suppression::HardBounce, Suppression::ByHand];
-            let reasons = suppressed.remove(&id).unwrap_or_default();
             Ok(ExportedPerson {
                 id: read("a subscriber id", &id)?,
                 address: EmailAddress::parse(&address).map_err(|_| DbError::unreadable("an e-mail address", "other text"))?,
                 attributes: serde_json::from_str(&attributes).map_err(|_| DbError::unreadable("a JSON object of texts", "other text"))?,
                 consent: Consent { mode: read("a recording mode", &mode)?, source, at: moment(at)? },
-                suppressed: order.into_iter().find(|reason| reasons.contains(reason)),
+                suppressed: suppressed.get(&id).copied(),
             })
         })
         .collect()

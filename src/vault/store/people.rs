@@ -98,15 +98,10 @@ pub fn people_by_id(conn: &mut VaultConn, ids: &[SubscriberId]) -> DbResult<Hash
         .filter(subscriber::id.eq_any(&texts))
         .select((subscriber::id, subscriber::address, subscriber::attributes, subscriber::recording))
         .load(conn.sql())?;
-    let suppressed: HashMap<String, String> = suppression::table
-        .filter(suppression::subscriber_id.eq_any(&texts))
-        .select((suppression::subscriber_id, suppression::reason))
-        .load::<(String, String)>(conn.sql())?
-        .into_iter()
-        .collect();
+    let suppressed = suppressions(conn, &texts)?;
     rows.into_iter()
         .map(|row| {
-            let reason = suppressed.get(&row.0).map(|word| suppression_word(word)).transpose()?;
+            let reason = suppressed.get(&row.0).copied();
             let person = person(row, reason)?;
             Ok((person.id, person))
         })
@@ -125,15 +120,10 @@ pub fn people_of_list(conn: &mut VaultConn, name: &str, after: &str, limit: i64)
         .select((subscriber::id, subscriber::address, subscriber::attributes, subscriber::recording))
         .load(conn.sql())?;
     let ids: Vec<String> = rows.iter().map(|row| row.0.clone()).collect();
-    let suppressed: HashMap<String, String> = suppression::table
-        .filter(suppression::subscriber_id.eq_any(&ids))
-        .select((suppression::subscriber_id, suppression::reason))
-        .load::<(String, String)>(conn.sql())?
-        .into_iter()
-        .collect();
+    let suppressed = suppressions(conn, &ids)?;
     rows.into_iter()
         .map(|row| {
-            let reason = suppressed.get(&row.0).map(|word| suppression_word(word)).transpose()?;
+            let reason = suppressed.get(&row.0).copied();
             person(row, reason)
         })
         .collect()
@@ -152,7 +142,31 @@ pub fn person_by_address(conn: &mut VaultConn, address: &EmailAddress) -> DbResu
     }
 }
 
-pub(super) fn suppression_word(word: &str) -> DbResult<Suppression> {
+/// Why people may not be mailed; of several reasons the one that says most: what they did themselves says more than what happened to
+/// their mailbox.
+pub(super) fn suppressions<T: AsRef<str>>(conn: &mut VaultConn, ids: &[T]) -> DbResult<HashMap<String, Suppression>> {
+    let rank = |reason: Suppression| match reason {
+        Suppression::Complaint => 3,
+        Suppression::Unsubscribed => 2,
+        Suppression::HardBounce => 1,
+        Suppression::ByHand => 0,
+    };
+    let rows: Vec<(String, String)> = suppression::table
+        .filter(suppression::subscriber_id.eq_any(ids.iter().map(AsRef::as_ref)))
+        .select((suppression::subscriber_id, suppression::reason))
+        .load(conn.sql())?;
+    let mut strongest: HashMap<String, Suppression> = HashMap::with_capacity(rows.len());
+    for (id, word) in rows {
+        let reason = suppression_word(&word)?;
+        let known = strongest.entry(id).or_insert(reason);
+        if rank(reason) > rank(*known) {
+            *known = reason;
+        }
+    }
+    Ok(strongest)
+}
+
+fn suppression_word(word: &str) -> DbResult<Suppression> {
     Suppression::ALL.into_iter().find(|reason| reason.as_str() == word).ok_or_else(|| DbError::unreadable("a suppression", word))
 }
 

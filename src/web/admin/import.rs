@@ -1,7 +1,6 @@
 //! Importing people: the file goes to disk, is looked through and stored on a blocking thread, and every line is accounted for.
 
 use std::ops::ControlFlow;
-use std::time::Instant;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
@@ -10,6 +9,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::people::list_url;
+use crate::app::clock::Stopwatch;
 use crate::app::people::import_file;
 use crate::ids::RecordingMode;
 use crate::vault::import::{ImportOptions, ImportReport};
@@ -58,7 +58,7 @@ pub async fn take(web: web::Data<Web>, form: UploadForm) -> Result<HttpResponse,
         again.file_error = Some("Choose the file again: a browser does not keep it when something else is wrong.".to_owned());
         return refused(&again);
     };
-    let started = Instant::now();
+    let started = Stopwatch::start();
     let list = options.list.clone();
     // The upload goes along, so that its file is there until the import is done even if the browser goes away.
     let imported = web

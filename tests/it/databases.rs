@@ -1,0 +1,86 @@
+//! Starting up: a database of a newer Letterlab, several processes at once, places that cannot be reached.
+
+use letterlab::app::clock::Clock;
+use letterlab::app::config;
+use letterlab::app::lab::Lab;
+use letterlab::token::Kind;
+
+use crate::world::{BEGINNING, Engine, FIREFOX, Room, World, campaign, on_both_engines, people};
+
+on_both_engines!(
+    a_database_newer_than_the_program_is_refused_with_what_to_do,
+    several_processes_may_start_at_once_on_nothing,
+    a_second_process_sees_what_the_first_did,
+);
+
+async fn a_database_newer_than_the_program_is_refused_with_what_to_do(engine: Engine) {
+    for (room, name) in [(Room::Vault, "vault"), (Room::Ledger, "ledger")] {
+        let world = World::new(engine).await;
+        world.sql(room, "INSERT INTO __diesel_schema_migrations (version) VALUES ('29991231000000')");
+        let Err(error) = world.another_process() else { panic!("it opened") };
+        let message = format!("{error:#}");
+        assert!(message.contains(name) && message.contains("29991231000000"), "{message}");
+        assert!(message.contains("start the newer Letterlab, or restore a backup"), "{message}");
+    }
+}
+
+async fn several_processes_may_start_at_once_on_nothing(engine: Engine) {
+    for _ in 0..3 {
+        let world = World::new(engine).await;
+        // As if nobody had ever started here.
+        let fresh = world.folder().join("fresh");
+        std::fs::create_dir(&fresh).unwrap();
+        let settings = std::fs::read_to_string(world.folder().join("letterlab.toml")).unwrap();
+        let settings = settings.replace(&world.folder().display().to_string(), &fresh.display().to_string());
+        std::fs::write(fresh.join("letterlab.toml"), settings).unwrap();
+        if engine == Engine::Postgres {
+            world.sql(Room::Vault, "DROP SCHEMA public CASCADE; CREATE SCHEMA public");
+            world.sql(Room::Ledger, "DROP SCHEMA public CASCADE; CREATE SCHEMA public");
+        }
+        let start = std::sync::Barrier::new(6);
+        let labs: Vec<anyhow::Result<_>> = std::thread::scope(|scope| {
+            let open = || {
+                let settings = config::load(Some(&fresh.join("letterlab.toml")), std::iter::empty()).unwrap();
+                start.wait();
+                Lab::open(settings, Clock::fixed(BEGINNING.parse().unwrap()))
+            };
+            let threads: Vec<_> = (0..6).map(|_| scope.spawn(open)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let labs: Vec<Lab> = labs.into_iter().map(|lab| lab.map(|(lab, _)| lab).unwrap_or_else(|error| panic!("{error:#}"))).collect();
+        // All have the same keys: what one seals the others open.
+        let token = labs[0].keys.seal_share(letterlab::ids::CampaignNumber(1), labs[0].clock.now(), [1; 8]);
+        for lab in &labs {
+            assert!(lab.keys.open_share(&token, lab.clock.now()).is_ok());
+            assert!(lab.keys.open(Kind::Open, &token).is_err());
+        }
+    }
+}
+
+async fn a_second_process_sees_what_the_first_did(engine: Engine) {
+    let world = World::with_campaign_sent(engine, &people(4), &campaign("autumn")).await;
+    let letter = world.letter_to("p1@example.org");
+    let (other, writers) = world.another_process().unwrap();
+    world.open(&letter.pixel().unwrap(), FIREFOX).await;
+    letterlab::app::jobs::tidy(&other).unwrap();
+    let page = letterlab::app::campaigns::results(&other, &world.campaign("autumn")).unwrap();
+    assert_eq!(page.hits.iter().find(|class| class.class == "human").unwrap().opens.iter().sum::<u64>(), 1);
+    drop(other);
+    writers.join();
+    assert_eq!(world.status().uncounted, 0);
+}
+
+#[test]
+fn a_database_that_cannot_be_reached_is_named_without_its_password() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = config::load(None, std::iter::empty()).unwrap();
+    settings.files.keys = folder.path().join("keys.toml");
+    settings.database.vault = "postgres://anna:hunter2@127.0.0.1:1/vault".to_owned();
+    let Err(error) = Lab::open(settings.clone(), Clock::fixed(BEGINNING.parse().unwrap())) else { panic!("it opened") };
+    let message = format!("{error:#}");
+    assert!(message.contains("vault database") && message.contains("anna") && !message.contains("hunter2"), "{message}");
+    settings.database.vault = format!("sqlite:{}/a-file/vault.db", folder.path().display());
+    std::fs::write(folder.path().join("a-file"), "not a folder").unwrap();
+    let Err(error) = Lab::open(settings, Clock::fixed(BEGINNING.parse().unwrap())) else { panic!("it opened") };
+    assert!(format!("{error:#}").contains("cannot be reached"), "{error:#}");
+}

@@ -1,0 +1,153 @@
+//! People come in from files: every line accounted for, nobody changed by accident.
+
+use letterlab::ids::RecordingMode;
+use letterlab::vault::import::ImportError;
+use letterlab::vault::people::Suppression;
+use letterlab::vault::store as roster;
+
+use crate::world::{Engine, LIST, ParseAddress, World, campaign, on_both_engines, people};
+
+on_both_engines!(
+    a_file_is_imported_and_every_line_accounted_for,
+    importing_the_same_file_again_changes_nothing,
+    refused_lines_are_named_with_their_reason_and_the_others_are_taken,
+    an_older_consent_does_not_override_a_newer_choice,
+    a_file_that_is_no_list_of_people_is_refused_as_a_whole,
+    a_list_written_out_imports_back_unchanged,
+    who_unsubscribed_stays_unsubscribed_when_imported_again,
+);
+
+async fn a_file_is_imported_and_every_line_accounted_for(engine: Engine) {
+    let world = World::new(engine).await;
+    // Excel's semicolons and byte order mark, names in several scripts, a domain beyond ASCII, an address given twice.
+    let report = world.import(
+        "\u{feff}E-Mail;First Name;Recording Mode;Consent Source;Consent Date\r\n\
+         anna@example.org;Anna;pseudonymous;shop;2026-05-01\r\n\
+         иван@example.org;Иван;aggregate;shop;2026-05-02\r\n\
+         minh@bücher.example;\"Minh; Nguyễn\";off;shop;2026-05-03\r\n\
+         anna@EXAMPLE.org;Anna;pseudonymous;shop;2026-05-01\r\n",
+    );
+    assert!(report.adds_up());
+    assert_eq!((report.lines, report.added, report.repeated, report.refused), (4, 3, 1, 0));
+    assert_eq!(report.needing_smtputf8, 1);
+
+    let minh = world.person("minh@xn--bcher-kva.example");
+    assert_eq!(minh.attributes["first_name"], "Minh; Nguyễn");
+    assert_eq!(minh.recording, RecordingMode::Off);
+    assert!(world.person("иван@example.org").address.needs_smtputf8());
+    let (count, fields) = world
+        .lab
+        .vault
+        .read(|conn| Ok::<_, letterlab::db::DbError>((roster::eligible_count(conn, LIST)?, roster::fields(conn, LIST)?)))
+        .unwrap();
+    assert_eq!(count, 3);
+    assert!(fields.unwrap().contains("first_name"));
+}
+
+async fn importing_the_same_file_again_changes_nothing(engine: Engine) {
+    let world = World::new(engine).await;
+    let first = world.import(&people(50));
+    assert_eq!((first.added, first.updated, first.unchanged), (50, 0, 0));
+    let before = exported(&world);
+    world.wait(1);
+    let second = world.import(&people(50));
+    assert_eq!((second.added, second.updated, second.unchanged), (0, 0, 50));
+    assert!(second.adds_up());
+    assert_eq!(exported(&world), before);
+    let id = world.person("p7@example.org").id;
+    assert_eq!(world.lab.vault.read(|conn| roster::consents(conn, id)).unwrap().len(), 1, "no history was written");
+}
+
+async fn refused_lines_are_named_with_their_reason_and_the_others_are_taken(engine: Engine) {
+    let world = World::new(engine).await;
+    let report = world.import(
+        "email,first_name,recording_mode,consent_date\n\
+         good@example.org,Good,pseudonymous,2026-05-01\n\
+         not an address,Bad,pseudonymous,2026-05-01\n\
+         mode@example.org,Bad,everything,2026-05-01\n\
+         date@example.org,Bad,pseudonymous,tomorrow\n\
+         future@example.org,Bad,pseudonymous,2027-05-01\n\
+         short@example.org,Bad\n\
+         last@example.org,Good,pseudonymous,2026-05-01\n",
+    );
+    assert!(report.adds_up());
+    assert_eq!((report.added, report.refused), (2, 5));
+    let told: Vec<(u64, &str)> = report.refusals.iter().map(|refusal| (refusal.line, refusal.why.as_str())).collect();
+    let expected = [(3, "@"), (4, "pseudonymous"), (5, "2026-05-31"), (6, "future"), (7, "2 fields")];
+    for ((line, why), (expected_line, words)) in told.iter().zip(expected) {
+        assert_eq!(*line, expected_line);
+        assert!(why.contains(words), "line {line}: {why}");
+        assert!(!why.contains("example.org"), "a report names no person: {why}");
+    }
+}
+
+async fn an_older_consent_does_not_override_a_newer_choice(engine: Engine) {
+    let world = World::new(engine).await;
+    let file = |mode: &str, date: &str| format!("email,recording_mode,consent_source,consent_date\nanna@example.org,{mode},form,{date}\n");
+    world.import(&file("off", "2026-06-01"));
+    world.import(&file("identified", "2026-05-01"));
+    assert_eq!(world.person("anna@example.org").recording, RecordingMode::Off, "an older statement");
+    world.import("email\nanna@example.org\n");
+    assert_eq!(world.person("anna@example.org").recording, RecordingMode::Off, "no statement");
+    world.import(&file("pseudonymous", "2026-07-01"));
+    let anna = world.person("anna@example.org");
+    assert_eq!(anna.recording, RecordingMode::Pseudonymous, "a newer statement");
+    let history = world.lab.vault.read(|conn| roster::consents(conn, anna.id)).unwrap();
+    let modes: Vec<RecordingMode> = history.iter().map(|consent| consent.mode).collect();
+    assert_eq!(modes, [RecordingMode::Off, RecordingMode::Pseudonymous], "what was agreed before is kept");
+}
+
+async fn a_file_that_is_no_list_of_people_is_refused_as_a_whole(engine: Engine) {
+    let world = World::new(engine).await;
+    let check = |file: &str, words: &str| {
+        let error = world.import_into(LIST, file).unwrap_err();
+        assert!(!matches!(error, ImportError::Database(_)));
+        assert!(error.to_string().contains(words), "{error}");
+    };
+    check("name,city\nAnna,Bern\n", "no e-mail column");
+    check("email,mail\na@example.org,b@example.org\n", "both mean");
+    check("email,name\na@example.org,\"open\n", "never closed");
+    std::fs::write(world.folder().join("latin.csv"), b"email,name\na@example.org,Ren\xe9\n").unwrap();
+    let options = letterlab::vault::import::ImportOptions { list: LIST.to_owned(), stated: None };
+    let path = world.folder().join("latin.csv");
+    let latin = letterlab::app::people::import_file(&world.lab, &path, &options, &mut |_| std::ops::ControlFlow::Continue(()), &mut |_| {});
+    assert!(latin.unwrap_err().to_string().contains("UTF-8"));
+    assert_eq!(world.lab.vault.read(roster::list_names).unwrap(), Vec::<String>::new(), "nothing was stored");
+}
+
+async fn a_list_written_out_imports_back_unchanged(engine: Engine) {
+    let world = World::new(engine).await;
+    world.import(&people(5));
+    world.import("email,suppression,first_name\ngone@example.org,hard bounce,\"Quote \"\"here\"\", comma\"\n");
+    let written = exported(&world);
+    let other = World::new(engine).await;
+    let report = other.import(&written);
+    assert_eq!((report.added, report.refused), (6, 0));
+    let sorted = |text: &str| {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(sorted(&exported(&other)), sorted(&written));
+    assert_eq!(other.person("gone@example.org").suppressed, Some(Suppression::HardBounce));
+}
+
+async fn who_unsubscribed_stays_unsubscribed_when_imported_again(engine: Engine) {
+    let mut world = World::with_campaign_sent(engine, &people(4), &campaign("autumn")).await;
+    world.unsubscribe(&world.letter_to("p1@example.org"));
+    world.import(&people(4));
+    let address = "p1@example.org".parse_address();
+    let person = world.lab.vault.read(|conn| roster::person_by_address(conn, &address)).unwrap().unwrap();
+    assert_eq!(person.suppressed, Some(Suppression::Unsubscribed));
+    world.draft(&campaign("winter"));
+    world.launch("winter").unwrap();
+    world.deliver_everything().await;
+    assert_eq!(world.counts("winter").enrolled, 3);
+    assert_eq!(world.mailboxes.offers("p1@example.org"), 1, "only the letter before");
+}
+
+fn exported(world: &World) -> String {
+    let mut bytes = Vec::new();
+    world.lab.vault.read(|conn| letterlab::vault::import::export(conn, LIST, &mut bytes)).unwrap();
+    String::from_utf8(bytes).unwrap()
+}

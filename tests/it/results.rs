@@ -1,0 +1,281 @@
+//! What a campaign found out: the verdict, what it rests on, and that it can be derived again.
+
+use letterlab::app::campaigns;
+use letterlab::ledger::projection;
+use letterlab::ledger::store as events;
+use letterlab::report::export;
+use letterlab::report::page::{CheckLevel, Estimate, Outcome, ResultPage};
+
+use crate::mailboxes::Message;
+use crate::world::{Engine, FIREFOX, Room, SCANNER, World, campaign, on_both_engines, people};
+
+on_both_engines!(
+    without_data_nothing_is_estimated,
+    before_the_sealed_time_there_is_no_verdict,
+    a_clear_difference_wins_once_the_time_has_come,
+    a_difference_chance_explains_is_none,
+    machines_count_in_raw_reading_only_and_the_page_says_so,
+    machines_that_prefer_one_variant_forbid_a_verdict,
+    letters_lost_in_one_arm_forbid_a_verdict,
+    counts_are_derived_again_without_a_difference_and_a_changed_one_is_found,
+    the_projection_started_again_from_the_first_event_ends_the_same,
+    exports_hold_no_address_and_agree_with_the_page,
+    the_automatic_rule_sends_the_winner_to_the_rest,
+    without_a_winner_the_automatic_rule_sends_the_control,
+    an_outcome_copied_twice_does_not_hold_the_automatic_rule_up,
+    a_choice_by_hand_is_carried_out_and_one_before_its_time_is_told,
+    opens_are_counted_without_those_only_prefetched,
+);
+
+/// A test of 80 people of 200 in which the first `clicks` letters of each variant are clicked by a person.
+async fn clicked(engine: Engine, text: &str, count: usize, clicks: [usize; 2]) -> World {
+    let world = World::with_campaign_sent(engine, &people(count), text).await;
+    for (letters, clicks) in by_variant(&world).iter().zip(clicks) {
+        for letter in letters.iter().take(clicks) {
+            world.open(&letter.pixel().unwrap(), FIREFOX).await;
+            world.click(&letter.links()[0], FIREFOX).await;
+        }
+    }
+    world.tidy();
+    world
+}
+
+fn by_variant(world: &World) -> [Vec<Message>; 2] {
+    let (control, other) = world.received().into_iter().partition(|letter| letter.subject == "What changed this autumn");
+    [control, other]
+}
+
+fn automatic() -> String {
+    campaign("autumn").replace("observe_hours = 24", "observe_hours = 24\nrule = \"automatic\"\nshare = 0.4")
+}
+
+fn level(page: &ResultPage, name: &str) -> CheckLevel {
+    page.checks.iter().find(|check| check.name == name).unwrap_or_else(|| panic!("no check {name}")).level
+}
+
+async fn without_data_nothing_is_estimated(engine: Engine) {
+    let world = World::new(engine).await;
+    world.import(&people(4));
+    world.draft(&campaign("autumn"));
+    for step in ["draft", "sealed", "sending"] {
+        match step {
+            "sealed" => drop(campaigns::seal(&world.lab, &world.campaign("autumn")).unwrap()),
+            "sending" => world.launch("autumn").unwrap(),
+            _ => {}
+        }
+        let page = world.results("autumn");
+        assert_eq!((page.state.as_str(), page.verdict.outcome), (step, Outcome::NotEstimable));
+        assert!(matches!(page.arms[0].rate, Estimate::NotEstimable { .. }));
+        assert!(matches!(page.comparisons[0].difference, Estimate::NotEstimable { .. }));
+        assert_eq!(page.comparisons[0].p_value, None);
+        assert!(page.countings.iter().all(|counting| counting.verdict == "cannot estimate"));
+        assert!(export::table(&page).contains("cannot estimate"));
+        assert!(!serde_json::to_string(&page).unwrap().contains("NaN"));
+        export::csv(&page).unwrap();
+    }
+    world.close("autumn");
+}
+
+async fn before_the_sealed_time_there_is_no_verdict(engine: Engine) {
+    let world = clicked(engine, &campaign("autumn"), 80, [2, 30]).await;
+    let page = world.results("autumn");
+    assert_eq!(page.verdict.outcome, Outcome::NotYet);
+    assert!(page.verdict.sentence.contains("2026-11-23 12:00 UTC"), "{}", page.verdict.sentence);
+    assert!(page.comparisons[0].p_value.is_some(), "for information");
+    world.wait(23);
+    assert_eq!(world.results("autumn").verdict.outcome, Outcome::NotYet);
+    world.wait(1);
+    assert_eq!(world.results("autumn").verdict.outcome, Outcome::Winner);
+}
+
+async fn a_clear_difference_wins_once_the_time_has_come(engine: Engine) {
+    let world = clicked(engine, &campaign("autumn"), 80, [5, 25]).await;
+    world.wait(24);
+    let page = world.results("autumn");
+    assert_eq!((page.verdict.outcome, page.verdict.winner.as_deref()), (Outcome::Winner, Some("B")));
+    let numbers: Vec<(u64, u64, u64)> = page.arms.iter().map(|arm| (arm.enrolled, arm.trials, arm.successes)).collect();
+    assert_eq!(numbers, [(40, 40, 5), (40, 40, 25)]);
+    let Estimate::Interval { estimate, lower, upper } = page.comparisons[0].difference else { panic!("estimable") };
+    assert!((estimate - 0.5).abs() < 1e-9 && lower > 0.0 && upper < 1.0 && lower < estimate && estimate < upper, "{lower} {upper}");
+    assert!(page.comparisons[0].p_value.unwrap() < 0.001);
+    assert!(page.agreement.agree);
+    for check in ["Sample ratio, as assigned", "Sample ratio, as delivered", "Machine balance", "Enough data"] {
+        assert_ne!(level(&page, check), CheckLevel::Stop, "{check}");
+    }
+    assert_eq!(page.plan.deviations, Vec::<String>::new());
+}
+
+async fn a_difference_chance_explains_is_none(engine: Engine) {
+    let world = clicked(engine, &campaign("autumn"), 80, [10, 13]).await;
+    world.wait(24);
+    let page = world.results("autumn");
+    assert_eq!((page.verdict.outcome, page.verdict.winner.as_deref()), (Outcome::NoWinner, None));
+    assert!(page.verdict.sentence.contains("No winner"), "{}", page.verdict.sentence);
+}
+
+async fn machines_count_in_raw_reading_only_and_the_page_says_so(engine: Engine) {
+    let world = clicked(engine, &campaign("autumn"), 80, [6, 20]).await;
+    let [control, other] = by_variant(&world);
+    // A scanner follows the links of many letters, alike in both arms.
+    for letter in control.iter().rev().take(14).chain(other.iter().rev().take(14)) {
+        world.click(&letter.links()[0], SCANNER).await;
+    }
+    world.wait(24);
+    let page = world.results("autumn");
+    let counts: Vec<(&str, Vec<(u64, u64)>)> =
+        page.countings.iter().map(|counting| (counting.counting.as_str(), counting.counts.clone())).collect();
+    assert_eq!(counts[0], ("raw", vec![(20, 40), (34, 40)]));
+    assert_eq!(counts[1], ("standard", vec![(6, 40), (20, 40)]));
+    let scanner = page.hits.iter().find(|class| class.class == "scanner").unwrap();
+    assert_eq!(scanner.clicks, [14, 14]);
+    assert_eq!(page.verdict.outcome, Outcome::Winner, "people decide");
+}
+
+async fn machines_that_prefer_one_variant_forbid_a_verdict(engine: Engine) {
+    let world = clicked(engine, &campaign("autumn"), 80, [5, 25]).await;
+    for letter in &by_variant(&world)[1] {
+        world.click(&letter.links()[0], SCANNER).await;
+    }
+    world.wait(24);
+    let page = world.results("autumn");
+    assert_eq!((page.verdict.outcome, level(&page, "Machine balance")), (Outcome::Stopped, CheckLevel::Stop));
+    assert_eq!(page.verdict.winner, None);
+}
+
+async fn letters_lost_in_one_arm_forbid_a_verdict(engine: Engine) {
+    let world = clicked(engine, &campaign("autumn"), 120, [5, 25]).await;
+    for letter in by_variant(&world)[0].iter().rev().take(45) {
+        world.returned(&letter.return_path, &crate::mailboxes::delivery_report(letter, "5.1.1", "550 5.1.1 user unknown"));
+    }
+    world.wait(24);
+    let page = world.results("autumn");
+    assert_eq!((page.verdict.outcome, level(&page, "Sample ratio, as delivered")), (Outcome::Stopped, CheckLevel::Stop));
+    assert_eq!(level(&page, "Sample ratio, as assigned"), CheckLevel::Ok);
+}
+
+async fn counts_are_derived_again_without_a_difference_and_a_changed_one_is_found(engine: Engine) {
+    let world = clicked(engine, &campaign("autumn"), 40, [5, 9]).await;
+    let number = world.campaign("autumn").number;
+    let verify = || world.lab.ledger.read(|conn| projection::verify(conn, number)).unwrap();
+    let verified = verify();
+    assert_eq!(verified.events, 40 + 28);
+    assert!(verified.counts > 5 && verified.differences.is_empty(), "{verified:?}");
+    world.sql(Room::Ledger, "UPDATE tally SET value = value + 1 WHERE name = 'click standard' AND variant = 1");
+    let differences = verify().differences;
+    assert_eq!(differences, ["1/test/B/click standard: 10, 9"]);
+    world.sql(Room::Ledger, "UPDATE tally SET value = value - 1 WHERE name = 'click standard' AND variant = 1");
+}
+
+async fn the_projection_started_again_from_the_first_event_ends_the_same(engine: Engine) {
+    let world = clicked(engine, &campaign("autumn"), 40, [5, 9]).await;
+    let number = world.campaign("autumn").number;
+    let tallies = || -> Vec<_> {
+        let tallies = world.lab.ledger.read(|conn| events::tallies(conn, number)).unwrap();
+        tallies.into_iter().filter(|(_, value)| *value != 0).collect()
+    };
+    let before = tallies();
+    world.lab.ledger.write(events::reset_projection).unwrap();
+    assert!(tallies().is_empty());
+    world.tidy();
+    assert_eq!(tallies(), before);
+}
+
+async fn exports_hold_no_address_and_agree_with_the_page(engine: Engine) {
+    let world = clicked(engine, &campaign("autumn"), 40, [5, 9]).await;
+    let page = world.results("autumn");
+    let csv = export::csv(&page).unwrap();
+    let json = serde_json::to_string_pretty(&page).unwrap();
+    let table = export::table(&page);
+    for text in [&csv, &json, &table] {
+        assert!(!text.contains('@'), "{text}");
+        assert!(!text.contains("Pat1") && !text.contains("example.org"), "{text}");
+    }
+    for letter in world.received() {
+        let pseudonym = world.pseudonym_of(&letter).to_string();
+        assert!(!csv.contains(&pseudonym) && !json.contains(&pseudonym), "not even a pseudonym");
+    }
+    let rows: Vec<csv::StringRecord> = csv::Reader::from_reader(csv.as_bytes()).records().map(Result::unwrap).collect();
+    assert_eq!((&rows[0][0], &rows[1][0], &rows[1][1]), ("A", "B", "Two changes, two minutes"));
+    assert_eq!(rows[1][10].parse::<u64>().unwrap(), page.arms[1].successes);
+    let back: ResultPage = serde_json::from_str(&json).unwrap();
+    assert_eq!((back.verdict.sentence, back.arms.len(), back.countings.len()), (page.verdict.sentence, 2, 3), "reads back");
+}
+
+async fn the_automatic_rule_sends_the_winner_to_the_rest(engine: Engine) {
+    let mut world = clicked(engine, &automatic(), 200, [4, 24]).await;
+    assert_eq!(world.received().len(), 80);
+    world.wait(23);
+    world.deliver_everything().await;
+    assert_eq!((world.received().len(), world.state("autumn")), (80, "observing"));
+    world.wait(1);
+    world.deliver_everything().await;
+    assert_eq!(world.state("autumn"), "decided");
+    let letters = world.received();
+    assert_eq!(letters.len(), 200);
+    assert!(letters[80..].iter().all(|letter| letter.subject == "Two changes, two minutes"));
+    assert_eq!(world.campaign("autumn").chosen.unwrap().1, "the sealed rule: winner");
+    // What the rest do is never compared.
+    let before = world.results("autumn").arms[1].clone();
+    for letter in &letters[80..] {
+        world.click(&letter.links()[0], FIREFOX).await;
+    }
+    let page = world.results("autumn");
+    assert_eq!((page.arms[1].successes, page.arms[1].trials, page.arms[1].enrolled), (before.successes, before.trials, 40));
+    assert_eq!(page.plan.deviations, Vec::<String>::new());
+}
+
+async fn without_a_winner_the_automatic_rule_sends_the_control(engine: Engine) {
+    let mut world = clicked(engine, &automatic(), 200, [10, 12]).await;
+    world.wait(24);
+    world.deliver_everything().await;
+    let letters = world.received();
+    assert_eq!(letters.len(), 200);
+    assert!(letters[80..].iter().all(|letter| letter.subject == "What changed this autumn"));
+}
+
+async fn an_outcome_copied_twice_does_not_hold_the_automatic_rule_up(engine: Engine) {
+    let mut world = clicked(engine, &automatic(), 200, [4, 24]).await;
+    world.sql(Room::Vault, "UPDATE outcome SET relayed = (1 = 0)");
+    world.wait(24);
+    world.deliver_everything().await;
+    assert_eq!((world.state("autumn"), world.received().len()), ("decided", 200));
+}
+
+async fn a_choice_by_hand_is_carried_out_and_one_before_its_time_is_told(engine: Engine) {
+    let by_hand = automatic().replace("rule = \"automatic\"", "rule = \"hand\"");
+    let mut world = clicked(engine, &by_hand, 100, [5, 6]).await;
+    world.wait(48);
+    world.deliver_everything().await;
+    assert_eq!(world.state("autumn"), "observing", "nobody chose");
+    let refused = world.decide("autumn", 'C').unwrap_err();
+    assert!(refused.to_string().contains("A, B"), "{refused}");
+    world.decide("autumn", 'B').unwrap();
+    world.deliver_everything().await;
+    assert_eq!(world.received().iter().filter(|letter| letter.subject == "Two changes, two minutes").count(), 20 + 60);
+    assert_eq!(world.results("autumn").plan.deviations, Vec::<String>::new(), "after its time");
+
+    let mut early = clicked(engine, &by_hand, 100, [5, 6]).await;
+    early.wait(1);
+    early.decide("autumn", 'A').unwrap();
+    early.deliver_everything().await;
+    let deviations = early.results("autumn").plan.deviations;
+    assert!(deviations.len() == 1 && deviations[0].contains("before the sealed time"), "{deviations:?}");
+}
+
+async fn opens_are_counted_without_those_only_prefetched(engine: Engine) {
+    let text = campaign("autumn").replace("observe_hours = 24", "observe_hours = 24\nmetric = \"open\"");
+    let world = World::with_campaign_sent(engine, &people(80), &text).await;
+    for letters in by_variant(&world) {
+        for letter in letters.iter().take(10) {
+            world.open(&letter.pixel().unwrap(), crate::world::APPLE_PREFETCH).await;
+        }
+        // Two of them are also opened by their readers.
+        for letter in letters.iter().skip(8).take(8) {
+            world.open(&letter.pixel().unwrap(), FIREFOX).await;
+        }
+    }
+    let page = world.results("autumn");
+    let numbers: Vec<(u64, u64)> = page.arms.iter().map(|arm| (arm.successes, arm.trials)).collect();
+    assert_eq!(numbers, [(8, 32), (8, 32)]);
+    assert_eq!(page.countings[0].counts, [(16, 40), (16, 40)], "raw");
+}

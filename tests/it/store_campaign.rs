@@ -1,0 +1,158 @@
+//! The shelf of campaigns, function by function.
+
+use jiff::Timestamp;
+use letterlab::campaign::definition::Definition;
+use letterlab::campaign::file;
+use letterlab::campaign::state::State;
+use letterlab::campaign::store::{self, Campaign, Link, Sealed};
+use letterlab::db::LedgerDb;
+use letterlab::ids::{CampaignNumber, LinkNumber, VariantNumber};
+
+use crate::world::{Engine, World, campaign, on_both_engines};
+
+on_both_engines!(
+    numbers_count_up_and_names_are_unique,
+    a_campaign_reads_back_as_it_was_written,
+    of_two_that_seal_one_does,
+    a_step_is_taken_once_and_stamped,
+    a_choice_is_made_once,
+    a_pause_keeps_its_reason,
+    campaigns_are_found_by_state_oldest_first,
+);
+
+fn definition(name: &str) -> Definition {
+    file::read(&campaign(name), &|_| Err(String::new())).unwrap()
+}
+
+fn at(hour: i64) -> Timestamp {
+    Timestamp::from_second(1_790_000_000 + hour * 3600).unwrap()
+}
+
+fn create(ledger: &LedgerDb, name: &str) -> CampaignNumber {
+    ledger.write(|conn| store::create(conn, &definition(name), at(0))).unwrap()
+}
+
+fn stored(ledger: &LedgerDb, number: CampaignNumber) -> Campaign {
+    ledger.read(|conn| store::by_number(conn, number)).unwrap().unwrap()
+}
+
+async fn numbers_count_up_and_names_are_unique(engine: Engine) {
+    let world = World::new(engine).await;
+    let ledger = &world.lab.ledger;
+    assert_eq!((create(ledger, "a"), create(ledger, "b")), (CampaignNumber(1), CampaignNumber(2)));
+    let again = ledger.write(|conn| store::create(conn, &definition("a"), at(1))).unwrap_err();
+    assert!(again.is_duplicate(), "{again:?}");
+    assert!(ledger.write(|conn| store::replace_draft(conn, CampaignNumber(2), &definition("a"))).unwrap_err().is_duplicate());
+    let names: Vec<String> = ledger.read(store::all).unwrap().into_iter().map(|campaign| campaign.definition.name).collect();
+    assert_eq!(names, ["b", "a"], "the newest first");
+    assert!(ledger.read(|conn| store::by_number(conn, CampaignNumber(3))).unwrap().is_none());
+    assert!(ledger.read(|conn| store::by_name(conn, "c")).unwrap().is_none());
+    ledger.read(store::ping).unwrap();
+}
+
+async fn a_campaign_reads_back_as_it_was_written(engine: Engine) {
+    let world = World::new(engine).await;
+    let ledger = &world.lab.ledger;
+    let number = create(ledger, "a");
+    let read = ledger.read(|conn| store::by_name(conn, "a")).unwrap().unwrap();
+    assert_eq!((read.number, read.state, read.created_at, &read.definition), (number, State::Draft, at(0), &definition("a")));
+    assert!(read.sealed.is_none() && read.paused.is_none() && read.chosen.is_none() && read.enrolled_at.is_none());
+    assert!(ledger.write(|conn| store::replace_draft(conn, number, &definition("z"))).unwrap());
+    assert_eq!(stored(ledger, number).definition, definition("z"));
+    assert!(ledger.write(|conn| store::delete_draft(conn, number)).unwrap());
+    assert!(!ledger.write(|conn| store::delete_draft(conn, number)).unwrap());
+}
+
+async fn of_two_that_seal_one_does(engine: Engine) {
+    let world = World::new(engine).await;
+    let ledger = &world.lab.ledger;
+    let number = create(ledger, "a");
+    let seal = |byte: u8| {
+        let sealed = Sealed { hash: format!("hash {byte}"), seed: [byte; 32], at: at(1) };
+        let url = format!("https://shop.example/{byte}");
+        let link = Link { variant: VariantNumber(1), number: LinkNumber(2), url };
+        ledger.write(|conn| store::seal(conn, number, &sealed, &[link])).unwrap()
+    };
+    let sealed: Vec<bool> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (1..=4).map(|byte| scope.spawn(move || seal(byte))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_eq!(sealed.iter().filter(|done| **done).count(), 1);
+    let read = stored(ledger, number);
+    let seal = read.sealed.unwrap();
+    let links = ledger.read(|conn| store::links(conn, number)).unwrap();
+    assert_eq!((read.state, seal.hash, links.len()), (State::Sealed, format!("hash {}", seal.seed[0]), 1));
+    assert_eq!(links[0].url, format!("https://shop.example/{}", seal.seed[0]), "the links are those of the one that did it");
+    assert!(!ledger.write(|conn| store::replace_draft(conn, number, &definition("z"))).unwrap());
+    assert!(!ledger.write(|conn| store::delete_draft(conn, number)).unwrap());
+}
+
+async fn a_step_is_taken_once_and_stamped(engine: Engine) {
+    let world = World::new(engine).await;
+    let ledger = &world.lab.ledger;
+    let number = create(ledger, "a");
+    let advance = |from, to, hour| ledger.write(|conn| store::advance(conn, number, from, to, at(hour))).unwrap();
+    assert!(!advance(State::Draft, State::Sending, 1), "no step is left out");
+    let sealed = Sealed { hash: String::new(), seed: [0; 32], at: at(1) };
+    assert!(ledger.write(|conn| store::seal(conn, number, &sealed, &[])).unwrap());
+    for (hour, (from, to)) in (2..).zip([
+        (State::Sealed, State::Sending),
+        (State::Sending, State::Observing),
+        (State::Observing, State::Decided),
+        (State::Decided, State::Closed),
+    ]) {
+        assert!(advance(from, to, hour));
+        assert!(!advance(from, to, hour + 10), "once");
+        assert!(!advance(to, from, hour + 10), "not back");
+    }
+    ledger.write(|conn| store::mark_enrolled(conn, number, at(7))).unwrap();
+    ledger.write(|conn| store::mark_enrolled(conn, number, at(8))).unwrap();
+    let read = stored(ledger, number);
+    let times = [read.sending_at, read.observing_at, read.decided_at, read.closed_at, read.enrolled_at];
+    assert_eq!(times, [2, 3, 4, 5, 7].map(|hour| Some(at(hour))));
+    // The story of this world ends here: nobody was ever enrolled.
+    world.sql(crate::world::Room::Ledger, "DELETE FROM campaign");
+}
+
+async fn a_choice_is_made_once(engine: Engine) {
+    let world = World::new(engine).await;
+    let ledger = &world.lab.ledger;
+    let number = create(ledger, "a");
+    let choose = |variant, by: &str| ledger.write(|conn| store::choose(conn, number, VariantNumber(variant), by)).unwrap();
+    assert!(choose(1, "the rule"));
+    assert!(!choose(0, "somebody"));
+    assert_eq!(stored(ledger, number).chosen, Some((VariantNumber(1), "the rule".to_owned())));
+}
+
+async fn a_pause_keeps_its_reason(engine: Engine) {
+    let world = World::new(engine).await;
+    let ledger = &world.lab.ledger;
+    let number = create(ledger, "a");
+    let pause = |reason: Option<&str>| {
+        ledger.write(|conn| store::pause(conn, number, reason)).unwrap();
+        stored(ledger, number).paused
+    };
+    assert_eq!(pause(Some("a typo")), Some("a typo".to_owned()));
+    assert_eq!(pause(Some("another")), Some("another".to_owned()));
+    assert_eq!(pause(None), None);
+}
+
+async fn campaigns_are_found_by_state_oldest_first(engine: Engine) {
+    let world = World::new(engine).await;
+    let ledger = &world.lab.ledger;
+    for name in ["a", "b", "c"] {
+        let number = create(ledger, name);
+        if name != "b" {
+            let sealed = Sealed { hash: String::new(), seed: [0; 32], at: at(1) };
+            ledger.write(|conn| store::seal(conn, number, &sealed, &[])).unwrap();
+        }
+    }
+    let named = |states: &[State]| -> Vec<String> {
+        ledger.read(|conn| store::in_states(conn, states)).unwrap().into_iter().map(|campaign| campaign.definition.name).collect()
+    };
+    assert_eq!(named(&[State::Sealed]), ["a", "c"]);
+    assert_eq!(named(&[State::Draft, State::Sealed]), ["a", "b", "c"]);
+    assert_eq!(named(&[]), Vec::<String>::new());
+    let states: Vec<State> = ledger.read(store::states).unwrap().into_iter().map(|(_, state)| state).collect();
+    assert_eq!(states, [State::Sealed, State::Draft, State::Sealed]);
+}
