@@ -21,15 +21,16 @@ pub struct InvalidId {
     pub text: String,
 }
 
-/// Lower-case RFC 4648 base32 without padding that also reads upper case: mail servers fold the case of local parts.
+/// Lower-case base32hex (RFC 4648 §7) without padding: its texts sort as the bytes do, so that time-ordered ids go to the end of an
+/// index. It reads upper case too, because mail servers fold the case of local parts.
 pub fn base32() -> &'static data_encoding::Encoding {
     static ENCODING: std::sync::LazyLock<data_encoding::Encoding> = std::sync::LazyLock::new(|| {
         let mut specification = Specification::new();
-        specification.symbols.push_str("abcdefghijklmnopqrstuvwxyz234567");
-        specification.translate.from.push_str("ABCDEFGHIJKLMNOPQRSTUVWXYZ");
-        specification.translate.to.push_str("abcdefghijklmnopqrstuvwxyz");
+        specification.symbols.push_str("0123456789abcdefghijklmnopqrstuv");
+        specification.translate.from.push_str("ABCDEFGHIJKLMNOPQRSTUV");
+        specification.translate.to.push_str("abcdefghijklmnopqrstuv");
         // The specification above is constant and valid; the fallback only keeps this free of panics.
-        specification.encoding().unwrap_or(data_encoding::BASE32_NOPAD)
+        specification.encoding().unwrap_or(data_encoding::BASE32HEX_NOPAD)
     });
     &ENCODING
 }
@@ -232,6 +233,12 @@ mod tests {
         assert_eq!(text.len(), 26);
         assert_eq!(text.parse::<Pseudonym>(), Ok(id));
         assert_eq!(text.to_uppercase().parse::<Pseudonym>(), Ok(id));
+    }
+
+    #[test]
+    fn texts_sort_as_the_bytes_do() {
+        let texts: Vec<String> = (0..=255).map(|byte| MailingId::from_bytes([byte; 16]).to_string()).collect();
+        assert!(texts.is_sorted());
     }
 
     #[test]

@@ -10,7 +10,7 @@
 //! | 1 | version (3 bits), kind (3 bits), recording mode (2 bits) |
 //! | 1 | key id |
 //! | 4 | campaign number, big endian |
-//! | 16 | pseudonym; for a shared token of an arm, fifteen zeros and the variant; for a share link, its expiry and eight random bytes |
+//! | 16 | pseudonym; for a shared token of an arm, fifteen zeros, then 0 for the test and 1 for the rest; for a share link, its expiry and eight random bytes |
 //! | 2 | variant (4 bits) and link number (12 bits, 0 where there is none) |
 //! | 8 | the first 64 bits of keyed BLAKE3 over the 24 bytes before |
 //!
@@ -65,8 +65,11 @@ impl Kind {
 pub enum Bearer {
     /// One recipient's pseudonym.
     Recipient(Pseudonym),
-    /// Everyone of an arm whose recording mode is `aggregate`.
-    Arm(VariantNumber),
+    /// Everyone of an arm whose recording mode is `aggregate`: those in the test, or those who got what it chose.
+    Arm {
+        /// Whether they are the rest.
+        rest: bool,
+    },
 }
 
 /// What a token says.
@@ -210,9 +213,9 @@ fn campaign_of(bytes: &[u8; TOKEN_BYTES]) -> CampaignNumber {
 fn bearer_bytes(bearer: Bearer) -> [u8; 16] {
     match bearer {
         Bearer::Recipient(pseudonym) => *pseudonym.as_bytes(),
-        Bearer::Arm(variant) => {
+        Bearer::Arm { rest } => {
             let mut bytes = [0; 16];
-            bytes[15] = variant.0;
+            bytes[15] = u8::from(rest);
             bytes
         }
     }
@@ -220,7 +223,7 @@ fn bearer_bytes(bearer: Bearer) -> [u8; 16] {
 
 fn bearer(bytes: [u8; 16]) -> Bearer {
     if bytes[..15].iter().all(|byte| *byte == 0) {
-        Bearer::Arm(VariantNumber(bytes[15]))
+        Bearer::Arm { rest: bytes[15] == 1 }
     } else {
         Bearer::Recipient(Pseudonym::from_bytes(bytes))
     }
@@ -308,7 +311,7 @@ mod tests {
 
     #[test]
     fn the_shared_token_of_an_arm_names_no_recipient() {
-        let shared = Payload { bearer: Bearer::Arm(VariantNumber(2)), mode: RecordingMode::Aggregate, ..payload(Kind::Open) };
+        let shared = Payload { bearer: Bearer::Arm { rest: true }, mode: RecordingMode::Aggregate, ..payload(Kind::Open) };
         assert_eq!(keys().open(Kind::Open, &keys().seal(&shared)), Ok(shared));
     }
 

@@ -33,6 +33,8 @@ use crate::tracking::targets::Target;
 const ROUND: Duration = Duration::from_millis(500);
 /// How long a worker waits after the relay could not be used.
 const RELAY_WAIT: Duration = Duration::from_secs(15);
+/// How long after its end a campaign's letters may still come back from a worker: leases end long before.
+const CLOSED_LATELY: SignedDuration = SignedDuration::from_hours(48);
 /// How long a worker may hold a batch.
 const LEASE: SignedDuration = SignedDuration::from_mins(30);
 
@@ -71,6 +73,10 @@ pub fn tidy(lab: &Lab) -> anyhow::Result<Tidied> {
         lab.ledger.read(|conn| campaigns::in_states(conn, &[State::Sealed, State::Sending, State::Observing, State::Decided]))?
     {
         tidied.stepped += usize::from(step(lab, &campaign)?);
+    }
+    let lately = now.checked_sub(CLOSED_LATELY).unwrap_or(now);
+    for number in lab.ledger.read(|conn| campaigns::closed_since(conn, lately))? {
+        tidied.stepped += usize::from(launch::skip_what_waits(&lab.vault, number, now, clock::fresh)? > 0);
     }
     count_unstored_hits(lab)?;
     refresh_targets(lab)?;

@@ -155,7 +155,7 @@ fn genuine(keys: &Keys, returned: &Returned, recipients: &[String]) -> Option<Ps
 fn pseudonym(keys: &Keys, kind: Kind, token: &str) -> Option<Pseudonym> {
     match keys.open(kind, token).ok()?.bearer {
         Bearer::Recipient(pseudonym) => Some(pseudonym),
-        Bearer::Arm(_) => None,
+        Bearer::Arm { .. } => None,
     }
 }
 

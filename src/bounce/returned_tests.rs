@@ -3,7 +3,7 @@
 use super::*;
 use crate::bounce::TokenPlace;
 
-const TOKEN: &str = "abcdefghijklmnopqrstuvwxyz234567abcdefghijklmnopqrst";
+const TOKEN: &str = "0123456789abcdefghijklmnopqrstuv0123456789abcdefghij";
 
 /// A delivery status notification with these per-recipient fields, returning a letter with our headers.
 fn dsn(fields: &str) -> String {

@@ -22,6 +22,8 @@ use crate::vault::store as people;
 
 /// Rows per step of long work.
 const STEP: usize = 5000;
+/// Why a letter of a closed campaign is not sent.
+const CLOSED: &str = "campaign closed";
 
 /// Why a step cannot be taken.
 #[derive(Debug, thiserror::Error)]
@@ -302,10 +304,15 @@ pub fn close(vault: &VaultDb, ledger: &LedgerDb, campaign: &Campaign, now: Times
     if !closed {
         return Err(wrong_state(campaign, "a draft is deleted, not closed; a closed campaign stays closed"));
     }
-    loop {
-        let skipped = vault.write(|conn| deliveries::skip_waiting(conn, campaign.number, "campaign closed", now, mint, STEP as i64))?;
-        if skipped == 0 {
-            return Ok(());
-        }
-    }
+    while skip_what_waits(vault, campaign.number, now, mint)? > 0 {}
+    Ok(())
+}
+
+/// Skips letters of a closed campaign, those too that were in a worker's hands when it closed and came back to the queue since.
+/// Answers how many.
+///
+/// # Errors
+/// A database failure.
+pub fn skip_what_waits(vault: &VaultDb, campaign: CampaignNumber, now: Timestamp, mint: Mint) -> Result<usize, LaunchError> {
+    Ok(vault.write(|conn| deliveries::skip_waiting(conn, campaign, CLOSED, now, mint, STEP as i64))?)
 }

@@ -198,6 +198,16 @@ pub fn states(conn: &mut LedgerConn) -> DbResult<Vec<(CampaignNumber, State)>> {
         .collect()
 }
 
+/// Campaigns that closed at or after a moment.
+pub fn closed_since(conn: &mut LedgerConn, since: Timestamp) -> DbResult<Vec<CampaignNumber>> {
+    let numbers: Vec<i64> = campaign::table
+        .filter(campaign::state.eq(State::Closed.as_str()))
+        .filter(campaign::closed_at.ge(since.as_millisecond()))
+        .select(campaign::number)
+        .load(conn.sql())?;
+    numbers.into_iter().map(number_of).collect()
+}
+
 /// Freezes a draft with its links; answers whether this call did it. Call inside a transaction.
 pub fn seal(conn: &mut LedgerConn, number: CampaignNumber, sealed: &Sealed, links: &[Link]) -> DbResult<bool> {
     let draft = campaign::table.find(i64::from(number.0)).filter(campaign::state.eq(State::Draft.as_str()));

@@ -6,8 +6,8 @@
 //! returned mail. Only the people and the receiver are made up, and time: the clock is moved ahead instead of waiting for days.
 
 use std::fs::File;
-use std::io::BufWriter;
-use std::net::TcpListener;
+use std::io::{BufWriter, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::ExitCode;
@@ -81,11 +81,12 @@ struct Stage {
 
 pub(super) fn run(command: &Demo) -> anyhow::Result<ExitCode> {
     super::log_to_stderr(LogFormat::Text, "error")?;
-    clock::seed_chance(command.seed);
     let scratch = tempfile::Builder::new().prefix("letterlab-demo-").tempdir().context("no scratch folder can be made")?;
     println!("Letterlab demo: {} made-up people, seed {}, everything in {}\n", command.people, command.seed, scratch.path().display());
 
     let stage = set_up(command, scratch.path())?;
+    wait_for_the_pages(&stage.lab)?;
+    clock::seed_chance(command.seed);
     let password = create_account(&stage.lab)?;
     import_people(command, &stage.lab, scratch.path())?;
     let campaign = launch(&stage.lab)?;
@@ -140,6 +141,17 @@ fn set_up(command: &Demo, scratch: &Path) -> anyhow::Result<Stage> {
         })
     })?;
     Ok(Stage { lab, service, readers, all_sent, seen })
+}
+
+/// The pages draw keys when they start: only after that may chance be seeded, or who draws first would decide who gets which arm.
+fn wait_for_the_pages(lab: &Lab) -> anyhow::Result<()> {
+    let address = lab.config.web.base_url.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(address).context("the pages do not answer")?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    write!(stream, "GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).context("the pages do not answer")?;
+    Ok(())
 }
 
 fn truth(lift: f64) -> world::Truth {

@@ -58,6 +58,8 @@ pub struct Leased {
     pub pseudonym: Pseudonym,
     /// The arm.
     pub variant: VariantNumber,
+    /// Whether the person got what the test chose, after it.
+    pub is_rest: bool,
     /// What may be recorded.
     pub recording: RecordingMode,
     /// Attempts before this one.

@@ -239,7 +239,7 @@ fn fill_in(post: &Post, mailing: &Leased, person: Option<&Person>) -> Result<Fil
 /// Pixel and links of an arm in mode `aggregate` are shared by all of it; the way back of a letter never is.
 fn payload(mailing: &Leased, recording: RecordingMode, kind: Kind, link: Option<LinkNumber>) -> Payload {
     let shared = recording == RecordingMode::Aggregate && matches!(kind, Kind::Open | Kind::Click);
-    let bearer = if shared { Bearer::Arm(mailing.variant) } else { Bearer::Recipient(mailing.pseudonym) };
+    let bearer = if shared { Bearer::Arm { rest: mailing.is_rest } } else { Bearer::Recipient(mailing.pseudonym) };
     Payload { kind, campaign: mailing.campaign, bearer, variant: mailing.variant, link, mode: recording }
 }
 

@@ -153,7 +153,7 @@ pub fn release_rest(conn: &mut VaultConn, campaign: CampaignNumber, now: Timesta
     Ok(diesel::update(waiting).set(set).execute(conn.sql())?)
 }
 
-type LeasedRow = (String, i64, String, String, Option<i32>, String, i32, Option<i64>);
+type LeasedRow = (String, i64, String, String, Option<i32>, String, String, i32, Option<i64>);
 
 /// Takes up to `limit` due mailings of a campaign for `owner` until `until`; they come in sending order.
 pub fn lease(
@@ -184,6 +184,7 @@ pub fn lease(
             mailing::subscriber_id,
             mailing::pseudonym,
             mailing::variant,
+            mailing::part,
             mailing::recording,
             mailing::attempts,
             mailing::first_attempt_at,
@@ -193,13 +194,14 @@ pub fn lease(
     let mut rows = rows;
     rows.sort_by_key(|row| place.get(row.0.as_str()).copied());
     rows.into_iter()
-        .map(|(id, campaign, subscriber, pseudonym, number, recording, attempts, first)| {
+        .map(|(id, campaign, subscriber, pseudonym, number, part, recording, attempts, first)| {
             Ok(Leased {
                 id: read("a mailing id", &id)?,
                 campaign: campaign_number(campaign)?,
                 subscriber: read("a subscriber id", &subscriber)?,
                 pseudonym: read("a pseudonym", &pseudonym)?,
                 variant: variant(number)?,
+                is_rest: part == "rest",
                 recording: read("a recording mode", &recording)?,
                 attempts: attempts.unsigned_abs(),
                 first_attempt_at: first.map(moment).transpose()?,

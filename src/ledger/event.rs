@@ -7,6 +7,7 @@
 use jiff::Timestamp;
 
 use crate::ids::{CampaignNumber, EventId, LinkNumber, Pseudonym, VariantNumber};
+use crate::ledger::subject::Part;
 use crate::signal::Verdict;
 use crate::signal::{ClientFamily, DeviceClass};
 
@@ -78,7 +79,12 @@ pub enum Whose {
     /// One recipient.
     Recipient(Pseudonym),
     /// Everyone of an arm whose recording mode is `aggregate`: counted, never unique.
-    Arm(VariantNumber),
+    Arm {
+        /// The arm.
+        variant: VariantNumber,
+        /// Those in the test, or those who got what it chose.
+        part: Part,
+    },
 }
 
 /// What is kept of a request for a pixel or a link.

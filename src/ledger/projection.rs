@@ -53,7 +53,7 @@ fn recipients(events: &[Event]) -> HashSet<Pseudonym> {
         .iter()
         .filter_map(|event| match event.whose {
             Whose::Recipient(pseudonym) => Some(pseudonym),
-            Whose::Arm(_) => None,
+            Whose::Arm { .. } => None,
         })
         .collect()
 }
@@ -64,7 +64,7 @@ fn fold(events: &[Event], subjects: &mut HashMap<Pseudonym, Placed>) -> (Vec<(Ps
     let mut changes = BTreeMap::new();
     for event in events {
         let place = match event.whose {
-            Whose::Arm(variant) => Some((event.campaign, Part::Test, variant)),
+            Whose::Arm { variant, part } => Some((event.campaign, part, variant)),
             Whose::Recipient(pseudonym) => subjects.get_mut(&pseudonym).map(|placed| {
                 placed.state = placed.state.fold(event);
                 (placed.campaign, placed.part, placed.variant)

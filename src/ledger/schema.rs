@@ -10,7 +10,7 @@ diesel::table! {
 }
 diesel::table! {
     event (seq) {
-        seq -> BigInt, id -> Text, campaign -> BigInt, variant -> Nullable<Integer>, pseudonym -> Nullable<Text>, kind -> Text, at -> BigInt,
+        seq -> BigInt, id -> Text, campaign -> BigInt, variant -> Nullable<Integer>, part -> Nullable<Text>, pseudonym -> Nullable<Text>, kind -> Text, at -> BigInt,
         link -> Nullable<Integer>, class -> Nullable<Text>, confidence -> Nullable<Text>, reasons -> Nullable<Integer>,
         ruleset -> Nullable<Integer>, family -> Nullable<Text>, device -> Nullable<Text>, multiplicity -> Integer, reason -> Nullable<Text>,
     }

@@ -70,6 +70,7 @@ struct EventRow {
     id: String,
     campaign: i64,
     variant: Option<i32>,
+    part: Option<String>,
     pseudonym: Option<String>,
     kind: String,
     at: i64,
@@ -84,9 +85,9 @@ struct EventRow {
 }
 
 fn row(event: &Event, seq: i64) -> EventRow {
-    let (variant, pseudonym) = match event.whose {
-        Whose::Recipient(pseudonym) => (None, Some(pseudonym.to_string())),
-        Whose::Arm(variant) => (Some(i32::from(variant.0)), None),
+    let (variant, part, pseudonym) = match event.whose {
+        Whose::Recipient(pseudonym) => (None, None, Some(pseudonym.to_string())),
+        Whose::Arm { variant, part } => (Some(i32::from(variant.0)), Some(part.as_str().to_owned()), None),
     };
     let hit = event.hit.as_ref();
     EventRow {
@@ -94,6 +95,7 @@ fn row(event: &Event, seq: i64) -> EventRow {
         id: event.id.to_string(),
         campaign: i64::from(event.campaign.0),
         variant,
+        part,
         pseudonym,
         kind: event.kind.as_str().to_owned(),
         at: event.at.as_millisecond(),
@@ -141,7 +143,11 @@ fn event_of(row: EventRow) -> DbResult<Event> {
     };
     let whose = match (row.pseudonym, row.variant) {
         (Some(pseudonym), _) => Whose::Recipient(read("a pseudonym", &pseudonym)?),
-        (None, Some(number)) => Whose::Arm(variant(number)?),
+        (None, Some(number)) => {
+            let part =
+                row.part.as_deref().and_then(Part::from_word).ok_or_else(|| DbError::unreadable("test or rest", "something else"))?;
+            Whose::Arm { variant: variant(number)?, part }
+        }
         (None, None) => return Err(DbError::unreadable("a pseudonym or a variant", "neither")),
     };
     Ok(Event {
@@ -186,7 +192,7 @@ pub fn append_hits(conn: &mut LedgerConn, hits: &[Event]) -> DbResult<(usize, us
     count(conn, Counter::EventSeq, 0)?;
     let of = |event: &Event| match event.whose {
         Whose::Recipient(pseudonym) => Some(pseudonym.to_string()),
-        Whose::Arm(_) => None,
+        Whose::Arm { .. } => None,
     };
     let pseudonyms: HashSet<String> = hits.iter().filter_map(of).collect();
     let withdrawn: HashSet<String> = withdrawal::table

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use crate::ids::{EventId, RecordingMode};
 use crate::ledger::event::{Event, EventKind, Hit, Whose};
+use crate::ledger::subject::Part;
 use crate::signal::client::reduce;
 use crate::signal::{DeliveryAge, HitKind, RequestFacts, classify};
 use crate::token::{Bearer, Kind, Payload};
@@ -46,7 +47,7 @@ pub fn admit(tracker: &Tracker, kind: HitKind, token: &str, facts: RequestFacts<
         campaign: payload.campaign,
         whose: match payload.bearer {
             Bearer::Recipient(pseudonym) => Whose::Recipient(pseudonym),
-            Bearer::Arm(variant) => Whose::Arm(variant),
+            Bearer::Arm { rest } => Whose::Arm { variant: payload.variant, part: if rest { Part::Rest } else { Part::Test } },
         },
         kind: match kind {
             HitKind::Open => EventKind::Open,

@@ -40,7 +40,8 @@ fn the_demo_shows_a_test_with_everything_accounted_for_and_repeats_by_its_seed()
 
 #[test]
 fn without_a_difference_the_demo_finds_no_winner() -> Result<()> {
-    let printed = demo(&["--people", "800", "--seed", "11", "--lift", "0"])?;
+    // One seed in twenty shows a winner that is none, as the level of 5 % says; this one does not.
+    let printed = demo(&["--people", "800", "--seed", "13", "--lift", "0"])?;
     assert!(printed.contains("No winner"), "{printed}");
     Ok(())
 }

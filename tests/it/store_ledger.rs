@@ -82,7 +82,7 @@ async fn an_event_reads_back_as_it_was_written_and_is_stored_once(engine: Engine
     let world = with_campaign(engine).await;
     let ledger = &world.lab.ledger;
     let mut events: Vec<Event> = (0u16..).zip(EventKind::ALL).map(|(number, kind)| event(number, 1, kind)).collect();
-    events.push(Event { whose: Whose::Arm(VariantNumber(2)), ..event(100, 1, EventKind::Open) });
+    events.push(Event { whose: Whose::Arm { variant: VariantNumber(2), part: Part::Rest }, ..event(100, 1, EventKind::Open) });
     assert_eq!(append(ledger, &events), events.len());
     assert_eq!(append(ledger, &events[..4]), 0, "known already");
     assert_eq!(append(ledger, &[]), 0);
@@ -229,7 +229,7 @@ async fn a_hit_that_comes_after_the_withdrawal_is_left_out(engine: Engine) {
     let ledger = &world.lab.ledger;
     ledger.write(|conn| store::enrol(conn, &[subject(1, 0), subject(2, 0)])).unwrap();
     projection::withdraw(ledger, &[pseudonym(1)], Timestamp::from_second(1_790_000_000).unwrap()).unwrap();
-    let arm = Event { whose: Whose::Arm(VariantNumber(0)), ..event(3, 1, EventKind::Open) };
+    let arm = Event { whose: Whose::Arm { variant: VariantNumber(0), part: Part::Test }, ..event(3, 1, EventKind::Open) };
     let hits = [event(1, 1, EventKind::Open), event(2, 2, EventKind::Open), arm];
     assert_eq!(ledger.write(|conn| store::append_hits(conn, &hits)).unwrap(), (2, 1));
     assert_eq!(ledger.write(|conn| store::append_hits(conn, &hits)).unwrap(), (0, 1));

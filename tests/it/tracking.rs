@@ -114,10 +114,10 @@ async fn in_aggregate_mode_nothing_tells_one_recipient_from_another(engine: Engi
     pixels.dedup();
     assert_eq!(pixels.len(), 2, "one pixel for each variant");
     for letter in world.received() {
-        assert!(matches!(world.lab.keys.open(Kind::Open, &letter.pixel().unwrap()).unwrap().bearer, Bearer::Arm(_)));
+        assert!(matches!(world.lab.keys.open(Kind::Open, &letter.pixel().unwrap()).unwrap().bearer, Bearer::Arm { .. }));
         world.open(&letter.pixel().unwrap(), FIREFOX).await;
         let Answered::Recorded(event) = world.click(&letter.links()[0], FIREFOX).await else { panic!("recorded") };
-        assert!(matches!(event.whose, letterlab::ledger::event::Whose::Arm(_)), "{event:?}");
+        assert!(matches!(event.whose, letterlab::ledger::event::Whose::Arm { .. }), "{event:?}");
     }
     let page = world.results("autumn");
     let human = page.hits.iter().find(|class| class.class == "human").unwrap();

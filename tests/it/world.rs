@@ -361,7 +361,7 @@ impl World {
     pub fn pseudonym_of(&self, letter: &Message) -> Pseudonym {
         match self.lab.keys.open(Kind::Unsubscribe, &letter.unsubscribe_token()).unwrap().bearer {
             Bearer::Recipient(pseudonym) => pseudonym,
-            Bearer::Arm(_) => panic!("an unsubscribe link is never shared"),
+            Bearer::Arm { .. } => panic!("an unsubscribe link is never shared"),
         }
     }
 

@@ -56,7 +56,9 @@ CREATE TABLE event (
     seq BIGINT NOT NULL PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
     campaign BIGINT NOT NULL,
+    -- Only for hits of the shared pixel and links of an arm.
     variant INTEGER,
+    part TEXT,
     -- Empty for hits of the shared pixel and links of an arm.
     pseudonym TEXT,
     kind TEXT NOT NULL,

@@ -266,7 +266,7 @@ fn an_older_or_undated_consent_in_a_file_does_not_override_a_newer_choice() {
     vault.import(dated);
     let id = vault.person("a@example.com").id;
     let choice = Consent { mode: RecordingMode::Off, source: "own page".to_owned(), at: "2025-06-01T00:00:00Z".parse().unwrap() };
-    vault.db.write(|conn| record_consent(conn, id, &choice, "a", now())).unwrap();
+    vault.db.write(|conn| record_consent(conn, id, &choice, "0", now())).unwrap();
     for file in [dated, undated] {
         assert_eq!(counts(&vault.import(file)), [0, 0, 1, 0, 0]);
         assert_eq!(vault.consent("a@example.com"), choice);

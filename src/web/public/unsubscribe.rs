@@ -79,7 +79,7 @@ fn recipient(web: &Web, request: &HttpRequest) -> Result<(Payload, Pseudonym), F
     let payload = web.lab.keys.open(Kind::Unsubscribe, token).map_err(|_| Fault::NotFound)?;
     match payload.bearer {
         Bearer::Recipient(pseudonym) => Ok((payload, pseudonym)),
-        Bearer::Arm(_) => Err(Fault::NotFound),
+        Bearer::Arm { .. } => Err(Fault::NotFound),
     }
 }
 
