@@ -21,7 +21,7 @@ use crate::db::{DbError, DbResult, blocking};
 use crate::delivery::send::{BLOCKS_IN_A_ROW, BatchReport, blocked_too_often, send_batch};
 use crate::delivery::smtp::Connection;
 use crate::delivery::store as deliveries;
-use crate::experiment::design::Rule;
+use crate::experiment::design::{Method, Rule};
 use crate::ids::VariantNumber;
 use crate::ledger::projection;
 use crate::ledger::store::{self as events, Counter};
@@ -72,7 +72,7 @@ pub fn tidy(lab: &Lab) -> anyhow::Result<Tidied> {
     for campaign in
         lab.ledger.read(|conn| campaigns::in_states(conn, &[State::Sealed, State::Sending, State::Observing, State::Decided]))?
     {
-        tidied.stepped += usize::from(step(lab, &campaign)?);
+        tidied.stepped += usize::from(step(lab, &campaign, tidied.projected > 0)?);
     }
     let lately = now.checked_sub(CLOSED_LATELY).unwrap_or(now);
     for number in lab.ledger.read(|conn| campaigns::closed_since(conn, lately))? {
@@ -83,15 +83,17 @@ pub fn tidy(lab: &Lab) -> anyhow::Result<Tidied> {
     Ok(tidied)
 }
 
-fn step(lab: &Lab, campaign: &Campaign) -> anyhow::Result<bool> {
+fn step(lab: &Lab, campaign: &Campaign, has_new_events: bool) -> anyhow::Result<bool> {
     let now = lab.clock.now();
     if launch::step(&lab.vault, &lab.ledger, campaign, now, clock::fresh)? {
         return Ok(true);
     }
     let automatic = campaign.definition.design.rule == Rule::Automatic && campaign.chosen.is_none();
     let is_due = campaign.state == State::Observing && due(campaign).is_some_and(|due| now >= due);
+    // An anytime-valid test may be decided earlier: it looks again whenever something happened.
+    let may_be_clear = campaign.state == State::Observing && campaign.definition.design.method == Method::Anytime && has_new_events;
     // Only once every event up to now is counted: the rule looks once.
-    if automatic && is_due && is_counted(lab)? {
+    if automatic && (is_due || may_be_clear) && is_counted(lab)? {
         return decide_by_rule(lab, campaign);
     }
     Ok(false)

@@ -12,4 +12,5 @@ pub mod jobs;
 pub mod keyfile;
 pub mod lab;
 pub mod people;
+pub mod planning;
 pub mod status;

@@ -136,6 +136,7 @@ pub fn enrol(
         plan(vault, campaign, &sealed.seed, mint, progress)?;
     }
     append_subjects(vault, ledger, campaign.number, Part::Test)?;
+    append_subjects(vault, ledger, campaign.number, Part::Holdout)?;
     ledger.write(|conn| {
         campaigns::mark_enrolled(conn, campaign.number, now)?;
         campaigns::advance(conn, campaign.number, State::Sealed, State::Sending, now)
@@ -153,7 +154,7 @@ fn plan(vault: &VaultDb, campaign: &Campaign, seed: &Seed, mint: Mint, progress:
     }
     let candidates: Vec<Candidate<'_>> =
         roster.iter().map(|member| Candidate { pseudonym: member.pseudonym, stratum: &member.stratum }).collect();
-    let assignments = assign(seed, &definition.design.weights, definition.design.share, &candidates);
+    let assignments = assign(seed, &definition.design.weights, definition.design.share, definition.design.holdout, &candidates);
     let all = roster.len() as u64;
     vault.write(|conn| {
         let mut done = 0;
@@ -167,6 +168,7 @@ fn plan(vault: &VaultDb, campaign: &Campaign, seed: &Seed, mint: Mint, progress:
                     subscriber: member.subscriber,
                     pseudonym: member.pseudonym,
                     variant: assignment.variant,
+                    held_out: assignment.held_out,
                     stratum: member.stratum.clone(),
                     recording: member.recording,
                     position: assignment.position,
@@ -213,6 +215,7 @@ fn append_subjects(vault: &VaultDb, ledger: &LedgerDb, campaign: CampaignNumber,
         let planned = vault.read(|conn| match part {
             Part::Test => deliveries::planned_test(conn, campaign, after, STEP as i64),
             Part::Rest => deliveries::planned_rest(conn, campaign, after, STEP as i64),
+            Part::Holdout => deliveries::planned_holdout(conn, campaign, after, STEP as i64),
         })?;
         let Some(last) = planned.last() else { return Ok(()) };
         after = i64::try_from(last.position).unwrap_or(i64::MAX);

@@ -138,7 +138,7 @@ impl Definition {
     fn variant_problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         for (number, variant) in self.variants.iter().enumerate().skip(1) {
-            if variant.value.as_deref().is_none_or(|value| value.trim().is_empty()) {
+            if !self.design.same_letters && variant.value.as_deref().is_none_or(|value| value.trim().is_empty()) {
                 problems
                     .push(Problem::of(&format!("variants[{number}].value"), format!("give this variant its value for {}", self.element)));
             }
@@ -146,7 +146,7 @@ impl Definition {
         problems
     }
 
-    /// Two variants that come out alike are no test; more links than a token can number cannot be tracked.
+    /// Two variants that come out alike are no test, unless alike is what is tested; more links than a token can number cannot be tracked.
     fn difference_problems(&self, arms: &[Arm]) -> Vec<Problem> {
         let mut problems = Vec::new();
         for (index, arm) in arms.iter().enumerate() {
@@ -154,7 +154,12 @@ impl Definition {
             if links > usize::from(LINKS_MAX) {
                 problems.push(Problem::of("letter.text", format!("the letter has {links} links; at most {LINKS_MAX} can be tracked")));
             }
-            if let Some(twin) = arms.iter().take(index).find(|other| other.newsletter == arm.newsletter) {
+            if self.design.same_letters {
+                if arms.first().is_some_and(|first| first.newsletter != arm.newsletter) {
+                    let message = "same_letters asks for the same letter in every arm; take this value away, or write same_letters = false";
+                    problems.push(Problem::of(&format!("variants[{index}].value"), message));
+                }
+            } else if let Some(twin) = arms.iter().take(index).find(|other| other.newsletter == arm.newsletter) {
                 let message = format!("variant {} is the same letter as variant {}; a test needs a difference", arm.variant, twin.variant);
                 problems.push(Problem::of(&format!("variants[{index}].value"), message));
             }
@@ -189,6 +194,10 @@ const fn design_key(fault: &InvalidDesign) -> &'static str {
         InvalidDesign::Share(_) => "test.share",
         InvalidDesign::Significance(_) => "test.significance",
         InvalidDesign::Observe(_) => "test.observe_hours",
+        InvalidDesign::Lift(_) => "test.planned_lift",
+        InvalidDesign::Holdout(_) => "test.holdout",
+        InvalidDesign::Margin { .. } | InvalidDesign::GuardLevel { .. } => "test.guards",
+        InvalidDesign::Secondary(_) => "test.secondary",
     }
 }
 

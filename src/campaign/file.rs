@@ -9,7 +9,7 @@ use toml::Spanned;
 
 use crate::campaign::definition::{Definition, SenderAddress, Variant};
 use crate::content::{Body, BodyFormat, Element, Facet, Newsletter};
-use crate::experiment::design::{Design, Metric, Rule};
+use crate::experiment::design::{Design, Guard, Limit, Method, Metric, Rule};
 use crate::ids::RecordingMode;
 
 /// One thing wrong with a campaign.
@@ -95,6 +95,40 @@ struct TestTable {
     observe_hours: Option<Spanned<u32>>,
     #[serde(default)]
     rule: Option<Spanned<String>>,
+    #[serde(default)]
+    method: Option<Spanned<String>>,
+    #[serde(default)]
+    planned_lift: Option<Spanned<f64>>,
+    #[serde(default)]
+    secondary: Vec<Spanned<String>>,
+    #[serde(default)]
+    guards: Option<GuardTables>,
+    #[serde(default)]
+    holdout: Option<Spanned<f64>>,
+    #[serde(default)]
+    same_letters: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GuardTables {
+    #[serde(default)]
+    bounce: Option<GuardTable>,
+    #[serde(default)]
+    unsubscribe: Option<GuardTable>,
+    #[serde(default)]
+    complaint: Option<GuardTable>,
+}
+
+#[derive(Deserialize, Clone, Copy)]
+#[serde(deny_unknown_fields)]
+struct GuardTable {
+    #[serde(default)]
+    margin: Option<f64>,
+    #[serde(default)]
+    level: Option<f64>,
+    #[serde(default)]
+    off: bool,
 }
 
 #[derive(Deserialize)]
@@ -179,7 +213,10 @@ fn line_of_key(text: &str, key: &str) -> Option<usize> {
             if current == table && number == wanted_number {
                 header = Some(line);
             }
-        } else if current == table && number == wanted_number && content.split('=').next().is_some_and(|left| left.trim() == name) {
+        } else if current == table
+            && number == wanted_number
+            && content.split('=').next().is_some_and(|left| left.split('.').next().unwrap_or_default().trim() == name)
+        {
             return Some(line);
         }
     }
@@ -259,12 +296,41 @@ fn read_element(reader: &mut Reader<'_>, test: &TestTable) -> Element {
     }
 }
 
+fn read_metric(reader: &mut Reader<'_>, key: &str, word: &Spanned<String>) -> Option<Metric> {
+    let metric = Metric::ALL.into_iter().find(|metric| metric.as_str() == word.get_ref());
+    if metric.is_none() {
+        reader.fault(key, word, "write open or click");
+    }
+    metric
+}
+
+/// The usual limits, with what the file says instead.
+fn read_guards(tables: Option<&GuardTables>) -> Vec<Limit> {
+    let written = |guard: Guard| match (guard, tables) {
+        (_, None) => None,
+        (Guard::Bounce, Some(tables)) => tables.bounce,
+        (Guard::Unsubscribe, Some(tables)) => tables.unsubscribe,
+        (Guard::Complaint, Some(tables)) => tables.complaint,
+    };
+    Limit::USUAL
+        .into_iter()
+        .filter_map(|usual| match written(usual.guard) {
+            None => Some(usual),
+            Some(table) if table.off => None,
+            Some(table) => Some(Limit { margin: table.margin.unwrap_or(usual.margin), level: table.level.unwrap_or(usual.level), ..usual }),
+        })
+        .collect()
+}
+
 fn read_design(reader: &mut Reader<'_>, test: &TestTable, variants: &[Spanned<VariantTable>]) -> Design {
-    let metric = match &test.metric {
-        None => Metric::Click,
-        Some(word) => Metric::ALL.into_iter().find(|metric| metric.as_str() == word.get_ref()).unwrap_or_else(|| {
-            reader.fault("test.metric", word, "write open or click");
-            Metric::Click
+    let usual = Design::default();
+    let metric = test.metric.as_ref().and_then(|word| read_metric(reader, "test.metric", word)).unwrap_or(usual.metric);
+    let secondary = test.secondary.iter().filter_map(|word| read_metric(reader, "test.secondary", word)).collect();
+    let method = match &test.method {
+        None => usual.method,
+        Some(word) => Method::ALL.into_iter().find(|method| method.as_str() == word.get_ref()).unwrap_or_else(|| {
+            reader.fault("test.method", word, "write fixed (looked at once, at the end) or anytime (may stop as soon as it is clear)");
+            usual.method
         }),
     };
     let rule = match test.rule.as_ref().map(|word| (word, word.get_ref().as_str())) {
@@ -278,10 +344,16 @@ fn read_design(reader: &mut Reader<'_>, test: &TestTable, variants: &[Spanned<Va
     Design {
         metric,
         weights: variants.iter().map(|variant| variant.get_ref().weight.unwrap_or(1)).collect(),
-        share: test.share.as_ref().map_or(1.0, |share| *share.get_ref()),
-        significance: test.significance.as_ref().map_or(0.05, |level| *level.get_ref()),
-        observe_hours: test.observe_hours.as_ref().map_or(72, |hours| *hours.get_ref()),
+        share: test.share.as_ref().map_or(usual.share, |share| *share.get_ref()),
+        significance: test.significance.as_ref().map_or(usual.significance, |level| *level.get_ref()),
+        observe_hours: test.observe_hours.as_ref().map_or(usual.observe_hours, |hours| *hours.get_ref()),
         rule,
+        method,
+        planned_lift: test.planned_lift.as_ref().map_or(usual.planned_lift, |lift| *lift.get_ref()),
+        secondary,
+        guards: read_guards(test.guards.as_ref()),
+        holdout: test.holdout.as_ref().map_or(usual.holdout, |share| *share.get_ref()),
+        same_letters: test.same_letters,
     }
 }
 
@@ -329,6 +401,34 @@ mod tests {
         check(("list = ", "lists = "), &[("", line_of("list"), "unknown field `lists`")]);
         check(("significance = 0.05", "significance = \"high\""), &[("", line_of("significance"), "invalid type")]);
         check(("recording = \"pseudonymous\"", "recording = \"all\""), &[("recording", line_of("recording"), "aggregate")]);
+    }
+
+    #[test]
+    fn faults_of_method_guards_and_hold_out_name_key_and_line() {
+        check(("method = \"fixed\"", "method = \"bayes\""), &[("test.method", line_of("method"), "fixed")]);
+        check(("holdout = 0.0", "holdout = 0.1"), &[("test.holdout", line_of("holdout"), "together with the test share")]);
+        check(("planned_lift = 0.2", "planned_lift = 20.0"), &[("test.planned_lift", line_of("planned_lift"), "a fifth more")]);
+        check(("secondary = [\"open\"]", "secondary = [\"sales\"]"), &[("test.secondary", line_of("secondary"), "open or click")]);
+        check(("secondary = [\"open\"]", "secondary = [\"click\"]"), &[("test.secondary", line_of("secondary"), "named twice")]);
+        check(("margin = 0.005", "margin = 5.0"), &[("test.guards", line_of("guards.unsubscribe"), "half a percentage point")]);
+        check(("margin = 0.005", "size = 0.005"), &[("", line_of("guards.unsubscribe"), "unknown field `size`")]);
+    }
+
+    #[test]
+    fn a_guard_may_be_moved_and_taken_away() {
+        let text = template().replace("{ margin = 0.005 }", "{ margin = 0.02 }\nguards.complaint = { off = true }");
+        let guards = read(&text, &|_| Ok(String::new())).unwrap().design.guards;
+        let [bounce, unsubscribe, _] = Limit::USUAL;
+        assert_eq!(guards, vec![bounce, Limit { margin: 0.02, ..unsubscribe }]);
+    }
+
+    #[test]
+    fn the_same_letter_in_every_arm_is_asked_for_by_name() {
+        let same = template().replace("value = \"Three changes, two minutes\"\n", "");
+        let problems = |text: &str| read(text, &|_| Ok(String::new())).unwrap().problems(None).len();
+        assert_ne!(problems(&same), 0);
+        assert_eq!(problems(&same.replace("same_letters = false", "same_letters = true")), 0);
+        assert_ne!(problems(&template().replace("same_letters = false", "same_letters = true")), 0);
     }
 
     #[test]

@@ -6,12 +6,15 @@
 
 mod bounce;
 mod campaign;
+mod compare;
 mod demo;
 mod import;
+mod power;
 mod results;
 mod score;
 mod serve;
 pub mod service;
+mod simulate;
 mod status;
 mod user;
 
@@ -63,6 +66,12 @@ enum Command {
     Status(status::Status),
     /// Derive every count from the events again and compare
     Verify(status::Verify),
+    /// Compare counts without a campaign: rates, difference, p-value, chances, verdict
+    Compare(compare::Compare),
+    /// Plan a test: how many recipients, which lift, what power
+    Power(power::Power),
+    /// Try the promises of the statistics out by simulation and exact calculation
+    Simulate(simulate::Simulate),
     /// Run the statistics against a file of reference values
     #[command(subcommand)]
     Stats(score::Stats),
@@ -94,6 +103,10 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Command::User(command) => with_lab(file, |lab| user::run(&command, lab)),
         Command::Status(command) => with_lab(file, |lab| status::run(&command, lab)),
         Command::Verify(command) => with_lab(file, |lab| status::verify(&command, lab)),
+        Command::Compare(command) => compare::run(&command),
+        Command::Power(command) if command.list.is_none() => power::run(&command, None),
+        Command::Power(command) => with_lab(file, |lab| power::run(&command, Some(lab))),
+        Command::Simulate(command) => simulate::run(&command),
         Command::Stats(command) => score::stats(&command),
         Command::Signal(command) => score::signal(&command),
         Command::Letters(command) => score::letters(&command),

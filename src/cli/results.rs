@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use crate::app::campaigns;
 use crate::app::lab::Lab;
 use crate::report::export;
+use crate::report::script::{Language, script};
 
 /// Show a campaign's result.
 #[derive(Debug, clap::Args)]
@@ -17,6 +18,13 @@ pub(super) struct Results {
     /// One line per variant as CSV
     #[arg(long)]
     csv: bool,
+    /// A script that computes the page's numbers again from the counts: r or python
+    #[arg(long, value_name = "LANGUAGE", value_parser = language, conflicts_with_all = ["json", "csv"])]
+    script: Option<Language>,
+}
+
+fn language(word: &str) -> Result<Language, String> {
+    Language::ALL.into_iter().find(|language| language.as_str() == word).ok_or_else(|| "write r or python".to_owned())
 }
 
 /// Make a link for a reviewer.
@@ -31,7 +39,9 @@ pub(super) struct Share {
 
 pub(super) fn run(command: &Results, lab: &Lab) -> anyhow::Result<ExitCode> {
     let page = campaigns::results(lab, &campaigns::find(lab, &command.name)?)?;
-    if command.json {
+    if let Some(language) = command.script {
+        print!("{}", script(&page, language));
+    } else if command.json {
         println!("{}", serde_json::to_string_pretty(&page)?);
     } else if command.csv {
         print!("{}", export::csv(&page)?);

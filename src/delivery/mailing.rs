@@ -20,8 +20,10 @@ pub struct NewMailing {
     pub subscriber: SubscriberId,
     /// The only link between the pseudonym and the person.
     pub pseudonym: Pseudonym,
-    /// The arm; none for the rest, who wait for the test's choice.
+    /// The arm; none for the rest, who wait for the test's choice, and for the held out.
     pub variant: Option<VariantNumber>,
+    /// Gets nothing, by plan: skipped from the start.
+    pub held_out: bool,
     /// What the assignment was balanced within.
     pub stratum: String,
     /// What may be recorded.

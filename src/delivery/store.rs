@@ -56,6 +56,7 @@ struct NewRow {
     state: String,
     position: i64,
     due_at: i64,
+    reason: Option<String>,
 }
 
 /// Plans mailings. Nothing is sent before [`release`].
@@ -67,11 +68,17 @@ pub fn plan(conn: &mut VaultConn, mailings: &[NewMailing]) -> DbResult<()> {
             campaign: i64::from(new.campaign.0),
             subscriber_id: new.subscriber.to_string(),
             pseudonym: new.pseudonym.to_string(),
-            part: if new.variant.is_some() { "test" } else { "rest" }.to_owned(),
+            part: match (new.variant, new.held_out) {
+                (Some(_), _) => "test",
+                (None, false) => "rest",
+                (None, true) => "holdout",
+            }
+            .to_owned(),
             variant: new.variant.map(|variant| i32::from(variant.0)),
             stratum: new.stratum.clone(),
             recording: new.recording.as_str().to_owned(),
-            state: "planned".to_owned(),
+            state: if new.held_out { "skipped" } else { "planned" }.to_owned(),
+            reason: new.held_out.then(|| "held out".to_owned()),
             position: i64::try_from(new.position).unwrap_or(i64::MAX),
             due_at: 0,
         })
@@ -105,6 +112,11 @@ pub fn planned_rest(conn: &mut VaultConn, campaign: CampaignNumber, after: i64, 
     planned(conn, campaign, "rest", after, limit)
 }
 
+/// The same for the held out; they have no variant, and the control's number stands for that.
+pub fn planned_holdout(conn: &mut VaultConn, campaign: CampaignNumber, after: i64, limit: i64) -> DbResult<Vec<Planned>> {
+    planned(conn, campaign, "holdout", after, limit)
+}
+
 fn planned(conn: &mut VaultConn, campaign: CampaignNumber, part: &str, after: i64, limit: i64) -> DbResult<Vec<Planned>> {
     let rows: Vec<(i64, String, Option<i32>, String, String)> = mailing::table
         .filter(mailing::campaign.eq(i64::from(campaign.0)))
@@ -119,7 +131,7 @@ fn planned(conn: &mut VaultConn, campaign: CampaignNumber, part: &str, after: i6
             Ok(Planned {
                 position: position.unsigned_abs(),
                 pseudonym: read("a pseudonym", &pseudonym)?,
-                variant: variant(number)?,
+                variant: if part == "holdout" { VariantNumber::CONTROL } else { variant(number)? },
                 stratum,
                 recording: read("a recording mode", &recording)?,
             })

@@ -5,12 +5,13 @@
 //! The algorithm, so that a reviewer can repeat it in any language (‖ joins bytes, numbers are 8 bytes big endian):
 //!
 //! 1. Within each stratum, recipients are put in the order of SHA-256(seed ‖ "order" ‖ the pseudonym's 16 bytes).
-//! 2. The first ⌊n·share + ½⌋ of a stratum of n take part in the test; the others are the rest.
+//! 2. The first ⌊n·share + ½⌋ of a stratum of n take part in the test, the last ⌊n·holdout + ½⌋ of the others are held out and get nothing;
+//!    those between are the rest.
 //! 3. The test takers are cut into blocks of Σ weights (weights divided by their greatest common divisor). A block's slots are the
 //!    arms, each as often as its weight says, put in the order of SHA-256(seed ‖ "block" ‖ stratum in UTF-8 ‖ 0 ‖ block number from 0
 //!    ‖ slot number from 0). The k-th recipient of a block gets the k-th slot's arm.
 //! 4. Letters are sent in the order of (rank within the stratum + ½) ÷ stratum size, so that strata and arms interleave; ties go by
-//!    the hash of step 1. The rest follow after the test in the same way.
+//!    the hash of step 1. The rest follow after the test in the same way, and the held out come last.
 //!
 //! Within a stratum the arms differ by at most one recipient per unit of weight. It knows no clock, and no chance but the seed.
 
@@ -33,8 +34,10 @@ pub struct Candidate<'a> {
 /// What a recipient gets, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Assignment {
-    /// The arm; none for the rest.
+    /// The arm; none for the rest and the held out.
     pub variant: Option<VariantNumber>,
+    /// Gets nothing.
+    pub held_out: bool,
     /// Place in the sending order, from 0.
     pub position: u64,
 }
@@ -46,23 +49,31 @@ struct Ranked {
 
 /// Assigns everybody, answering in the order given.
 ///
-/// `weights` are at least 1 each and at most 26 of them; `share` is above 0 and at most 1 (checked by the design).
-pub fn assign(seed: &Seed, weights: &[u32], share: f64, candidates: &[Candidate<'_>]) -> Vec<Assignment> {
+/// `weights` are at least 1 each and at most 26 of them; `share` is above 0, `holdout` at least 0, and both together are at most 1 (checked by
+/// the design).
+pub fn assign(seed: &Seed, weights: &[u32], share: f64, holdout: f64, candidates: &[Candidate<'_>]) -> Vec<Assignment> {
     let slots = slots(weights);
     let mut strata: std::collections::BTreeMap<&str, Vec<Ranked>> = std::collections::BTreeMap::new();
     for (index, candidate) in candidates.iter().enumerate() {
         let hash = digest(&[seed, b"order", candidate.pseudonym.as_bytes()]);
         strata.entry(candidate.stratum).or_default().push(Ranked { index, hash });
     }
-    let mut order = Vec::with_capacity(candidates.len());
+    let mut order: Vec<Placed> = Vec::with_capacity(candidates.len());
     for (stratum, mut members) in strata {
         members.sort_unstable_by_key(|member| member.hash);
         let size = members.len() as f64;
         let taking_part = (size * share + 0.5).floor() as usize;
+        let held_out = ((size * holdout + 0.5).floor() as usize).min(members.len().saturating_sub(taking_part));
         let mut block = Vec::new();
         for (rank, member) in members.iter().enumerate() {
-            let is_rest = rank >= taking_part;
-            let variant = if is_rest {
+            let turn = if rank < taking_part {
+                Turn::Test
+            } else if rank < members.len() - held_out {
+                Turn::Rest
+            } else {
+                Turn::HeldOut
+            };
+            let variant = if turn != Turn::Test {
                 None
             } else {
                 if rank % slots.len() == 0 {
@@ -70,19 +81,35 @@ pub fn assign(seed: &Seed, weights: &[u32], share: f64, candidates: &[Candidate<
                 }
                 block.get(rank % slots.len()).copied()
             };
-            order.push((is_rest, (rank as f64 + 0.5) / size, member.hash, member.index, variant));
+            let place = (rank as f64 + 0.5) / size;
+            order.push(Placed { turn, place, hash: member.hash, index: member.index, variant });
         }
     }
-    order.sort_unstable_by(|one: &(bool, f64, [u8; 32], usize, Option<VariantNumber>), other| {
-        one.0.cmp(&other.0).then(one.1.total_cmp(&other.1)).then(one.2.cmp(&other.2))
-    });
-    let mut assignments = vec![Assignment { variant: None, position: 0 }; candidates.len()];
-    for (position, (_, _, _, index, variant)) in order.into_iter().enumerate() {
-        if let Some(assignment) = assignments.get_mut(index) {
-            *assignment = Assignment { variant, position: position as u64 };
+    order.sort_unstable_by(|one, other| one.turn.cmp(&other.turn).then(one.place.total_cmp(&other.place)).then(one.hash.cmp(&other.hash)));
+    let mut assignments = vec![Assignment { variant: None, held_out: false, position: 0 }; candidates.len()];
+    for (position, placed) in order.into_iter().enumerate() {
+        if let Some(assignment) = assignments.get_mut(placed.index) {
+            let held_out = placed.turn == Turn::HeldOut;
+            *assignment = Assignment { variant: placed.variant, held_out, position: position as u64 };
         }
     }
     assignments
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Turn {
+    Test,
+    Rest,
+    HeldOut,
+}
+
+/// A recipient's place in the sending order.
+struct Placed {
+    turn: Turn,
+    place: f64,
+    hash: [u8; 32],
+    index: usize,
+    variant: Option<VariantNumber>,
 }
 
 fn slots(weights: &[u32]) -> Vec<VariantNumber> {
@@ -139,7 +166,7 @@ mod tests {
         let people = people(1003);
         let of = |index: usize| if index.is_multiple_of(7) { "google" } else { "other" };
         let given = candidates(&people, of);
-        let assigned = assign(&[5; 32], &[1, 1, 1], 0.37, &given);
+        let assigned = assign(&[5; 32], &[1, 1, 1], 0.37, 0.0, &given);
         let mut counts: BTreeMap<(&str, Option<VariantNumber>), i64> = BTreeMap::new();
         for (candidate, assignment) in given.iter().zip(&assigned) {
             *counts.entry((candidate.stratum, assignment.variant)).or_default() += 1;
@@ -154,9 +181,23 @@ mod tests {
     }
 
     #[test]
+    fn a_hold_out_is_taken_from_the_rest_and_leaves_the_test_as_it_was() {
+        let people = people(1000);
+        let given = candidates(&people, |index| if index % 3 == 0 { "a" } else { "b" });
+        let (without, with) = (assign(&[9; 32], &[1, 1], 0.4, 0.0, &given), assign(&[9; 32], &[1, 1], 0.4, 0.25, &given));
+        let variants = |assigned: &[Assignment]| assigned.iter().map(|assignment| assignment.variant).collect::<Vec<_>>();
+        assert_eq!(variants(&without), variants(&with));
+        let held_out = with.iter().filter(|assignment| assignment.held_out).count();
+        assert!((249..=251).contains(&held_out), "{held_out}");
+        assert!(with.iter().all(|assignment| !(assignment.held_out && assignment.variant.is_some())));
+        let everybody = assign(&[9; 32], &[1, 1], 0.5, 0.5, &given);
+        assert!(everybody.iter().all(|assignment| assignment.held_out != assignment.variant.is_some()));
+    }
+
+    #[test]
     fn weights_are_kept() {
         let people = people(1000);
-        let assigned = assign(&[1; 32], &[90, 10], 1.0, &candidates(&people, |_| "all"));
+        let assigned = assign(&[1; 32], &[90, 10], 1.0, 0.0, &candidates(&people, |_| "all"));
         let control = assigned.iter().filter(|assignment| assignment.variant == Some(VariantNumber::CONTROL)).count();
         assert_eq!(control, 900);
     }
@@ -167,17 +208,17 @@ mod tests {
         let forward = candidates(&people, |_| "all");
         let mut backward = forward.clone();
         backward.reverse();
-        let mut reversed = assign(&[2; 32], &[1, 1], 0.5, &backward);
+        let mut reversed = assign(&[2; 32], &[1, 1], 0.5, 0.0, &backward);
         reversed.reverse();
-        let once = assign(&[2; 32], &[1, 1], 0.5, &forward);
+        let once = assign(&[2; 32], &[1, 1], 0.5, 0.0, &forward);
         assert_eq!(once, reversed);
-        assert_ne!(once, assign(&[3; 32], &[1, 1], 0.5, &forward));
+        assert_ne!(once, assign(&[3; 32], &[1, 1], 0.5, 0.0, &forward));
     }
 
     #[test]
     fn sending_alternates_between_the_arms() {
         let people = people(400);
-        let assigned = assign(&[4; 32], &[1, 1], 1.0, &candidates(&people, |_| "all"));
+        let assigned = assign(&[4; 32], &[1, 1], 1.0, 0.0, &candidates(&people, |_| "all"));
         let mut by_position: Vec<_> = assigned.iter().collect();
         by_position.sort_by_key(|assignment| assignment.position);
         for pair in by_position.chunks(2) {
@@ -190,7 +231,7 @@ mod tests {
     #[test]
     fn the_published_vector_holds() {
         let people = people(6);
-        let assigned = assign(&[0; 32], &[1, 1], 1.0, &candidates(&people, |index| if index < 4 { "a" } else { "b" }));
+        let assigned = assign(&[0; 32], &[1, 1], 1.0, 0.0, &candidates(&people, |index| if index < 4 { "a" } else { "b" }));
         let letters: String = assigned.iter().map(|assignment| assignment.variant.map_or('-', VariantNumber::letter)).collect();
         let positions: Vec<u64> = assigned.iter().map(|assignment| assignment.position).collect();
         assert_eq!((letters.as_str(), positions), ("AABBBA", vec![2, 5, 0, 3, 4, 1]));

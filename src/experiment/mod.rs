@@ -1,9 +1,16 @@
 //! The experiment: what is compared, who gets what, and when somebody has won.
 //!
-//! Cast: [`design`] (the plan as sealed), [`assign`] (seeded and reproducible), [`decide`] (the sealed rule applied to counts).
+//! Cast: [`plan`] (how many recipients a question needs), [`design`] (the plan as sealed), [`assign`] (seeded and reproducible),
+//! [`decide`] (the sealed rule applied to counts), [`watch`] (the anytime-valid test), [`evenness`] (did something befall one arm only?),
+//! [`simulate`] (whether the promises hold, with [`enumerate`]).
 //!
 //! It sees pseudonyms and strata, never who the subjects are; it keeps nothing and knows no clock.
 
 pub mod assign;
 pub mod decide;
 pub mod design;
+pub mod enumerate;
+pub mod evenness;
+pub mod plan;
+pub mod simulate;
+pub mod watch;

@@ -338,6 +338,81 @@ pub fn save_states(conn: &mut LedgerConn, states: &[(Pseudonym, State)]) -> DbRe
     Ok(())
 }
 
+/// The first open or click of each measured recipient of the test whose letter was delivered, standard counting, in the order of time;
+/// who came in the same millisecond is ordered by pseudonym, which is chance. `kind` is an open or a click; for others there is none.
+pub fn first_successes(conn: &mut LedgerConn, campaign: CampaignNumber, kind: EventKind) -> DbResult<Vec<(Timestamp, VariantNumber)>> {
+    let query = subject::table
+        .filter(subject::campaign.eq(i64::from(campaign.0)))
+        .filter(subject::part.eq(Part::Test.as_str()))
+        .filter(subject::recording.eq_any(measured_modes()));
+    let rows: Vec<(Option<i64>, i32, i32)> = match kind {
+        EventKind::Open => query
+            .filter(subject::first_open_at.is_not_null())
+            .order((subject::first_open_at, subject::pseudonym))
+            .select((subject::first_open_at, subject::variant, subject::delivery_flags))
+            .load(conn.sql())?,
+        EventKind::Click => query
+            .filter(subject::first_click_at.is_not_null())
+            .order((subject::first_click_at, subject::pseudonym))
+            .select((subject::first_click_at, subject::variant, subject::delivery_flags))
+            .load(conn.sql())?,
+        _ => Vec::new(),
+    };
+    let delivered = |flags: i32| State { delivery: flags, ..State::default() }.is_delivered();
+    rows.into_iter()
+        .filter(|(_, _, flags)| delivered(*flags))
+        .filter_map(|(at, number, _)| at.map(|at| (at, number)))
+        .map(|(at, number)| {
+            let moment = Timestamp::from_millisecond(at).map_err(|_| DbError::unreadable("a moment", at))?;
+            Ok((moment, variant(number)?))
+        })
+        .collect()
+}
+
+/// Recipients who succeeded for the first time after a moment: they did not count then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Late {
+    /// All of them.
+    pub successes: u64,
+    /// Those whose pictures were prefetched as well: until their own open they were in no denominator of opens.
+    pub prefetched: u64,
+}
+
+/// Measured recipients of the test, delivered, whose first open or click came after `after`, per arm.
+pub fn late_successes(
+    conn: &mut LedgerConn,
+    campaign: CampaignNumber,
+    kind: EventKind,
+    after: Timestamp,
+) -> DbResult<BTreeMap<VariantNumber, Late>> {
+    let query = subject::table
+        .filter(subject::campaign.eq(i64::from(campaign.0)))
+        .filter(subject::part.eq(Part::Test.as_str()))
+        .filter(subject::recording.eq_any(measured_modes()));
+    let after = after.as_millisecond();
+    let columns = (subject::variant, subject::delivery_flags, subject::open_flags, diesel::dsl::count_star());
+    let groups = (subject::variant, subject::delivery_flags, subject::open_flags);
+    let rows: Vec<(i32, i32, i32, i64)> = match kind {
+        EventKind::Open => query.filter(subject::first_open_at.gt(after)).group_by(groups).select(columns).load(conn.sql())?,
+        EventKind::Click => query.filter(subject::first_click_at.gt(after)).group_by(groups).select(columns).load(conn.sql())?,
+        _ => Vec::new(),
+    };
+    let mut late: BTreeMap<VariantNumber, Late> = BTreeMap::new();
+    for (number, delivery, opens, count) in rows {
+        let state = State { delivery, opens, ..State::default() };
+        if state.is_delivered() {
+            let of_arm = late.entry(variant(number)?).or_default();
+            of_arm.successes += count.unsigned_abs();
+            of_arm.prefetched += if state.was_prefetched() { count.unsigned_abs() } else { 0 };
+        }
+    }
+    Ok(late)
+}
+
+fn measured_modes() -> [&'static str; 2] {
+    [RecordingMode::Pseudonymous.as_str(), RecordingMode::Identified.as_str()]
+}
+
 /// The key of a tally: campaign, part, arm and name.
 pub type TallyKey = (CampaignNumber, Part, VariantNumber, String);
 

@@ -1,6 +1,6 @@
 //! One recipient under the pseudonym: the arm, and a small state folded from events.
 //!
-//! Cast: [`Subject`] (as enrolled), [`Part`] (test or rest), [`State`] (bit sets), [`Tally`] (what a state or a hit counts for).
+//! Cast: [`Subject`] (as enrolled), [`Part`] (test, rest or hold-out), [`State`] (bit sets), [`Tally`] (what a state or a hit counts for).
 //!
 //! Folding is a pure function and does not depend on the order of events, so states can be derived again at any time.
 
@@ -8,13 +8,15 @@ use crate::ids::{CampaignNumber, Pseudonym, RecordingMode, VariantNumber};
 use crate::ledger::event::{Event, EventKind, Hit};
 use crate::signal::{Class, Confidence};
 
-/// Test, or the rest who get what the test chose.
+/// Test, the rest who get what the test chose, or the hold-out who get nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Part {
     /// Assigned to an arm by chance.
     Test,
     /// Sent the chosen variant afterwards; never compared.
     Rest,
+    /// Sent nothing, by plan.
+    Holdout,
 }
 
 impl Part {
@@ -23,12 +25,13 @@ impl Part {
         match self {
             Self::Test => "test",
             Self::Rest => "rest",
+            Self::Holdout => "holdout",
         }
     }
 
     /// Reads the word used in tables.
     pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Test, Self::Rest].into_iter().find(|part| part.as_str() == word)
+        [Self::Test, Self::Rest, Self::Holdout].into_iter().find(|part| part.as_str() == word)
     }
 }
 
@@ -41,7 +44,7 @@ pub struct Subject {
     pub campaign: CampaignNumber,
     /// The arm.
     pub variant: VariantNumber,
-    /// Test or rest.
+    /// Test, rest or hold-out.
     pub part: Part,
     /// Mailbox provider class and recording mode: assignment is balanced within it.
     pub stratum: String,
@@ -113,6 +116,16 @@ impl State {
             }
         }
         self
+    }
+
+    /// Accepted and not come back.
+    pub fn is_delivered(self) -> bool {
+        self.counts_for(Tally::Delivered)
+    }
+
+    /// Whether a mail provider fetched the pictures in advance, whatever happened later.
+    pub fn was_prefetched(self) -> bool {
+        self.opens & class_bit(Class::Prefetch) != 0
     }
 
     fn has(self, kind: EventKind) -> bool {

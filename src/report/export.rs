@@ -34,6 +34,11 @@ pub fn csv(page: &ResultPage) -> Result<String, csv::Error> {
         "difference_upper",
         "p_value",
         "adjusted_p_value",
+        "complained",
+        "chance_to_be_best",
+        "expected_loss",
+        "chance_better",
+        "anytime_p_value",
     ])?;
     for (index, arm) in page.arms.iter().enumerate() {
         let comparison = index.checked_sub(1).and_then(|index| page.comparisons.get(index));
@@ -56,6 +61,12 @@ pub fn csv(page: &ResultPage) -> Result<String, csv::Error> {
         let p = |value: Option<f64>| value.map(|p| p.to_string()).unwrap_or_default();
         row.push(p(comparison.and_then(|comparison| comparison.p_value)));
         row.push(p(comparison.and_then(|comparison| comparison.adjusted_p_value)));
+        row.push(arm.complained.to_string());
+        row.push(p(arm.chance_to_be_best));
+        row.push(p(arm.expected_loss));
+        row.push(p(comparison.and_then(|comparison| comparison.chance_better)));
+        let watched = page.anytime.as_ref().and_then(|anytime| anytime.variants.iter().find(|line| line.variant == arm.letter));
+        row.push(p(watched.map(|line| line.p_value)));
         writer.write_record(row)?;
     }
     let bytes = writer.into_inner().map_err(|error| csv::Error::from(error.into_error()))?;
@@ -109,25 +120,79 @@ fn write_table(text: &mut String, page: &ResultPage) -> std::fmt::Result {
         let p = comparison.adjusted_p_value.map(|p| format!(", {}", p_words(p))).unwrap_or_default();
         writeln!(text, "  {} − {}: {}{p}", comparison.variant, comparison.control, interval_words(&comparison.difference))?;
     }
+    if let Some(p) = page.all_equal_p_value {
+        writeln!(text, "  All arms equal: {}", p_words(p))?;
+    }
+    if !page.chances.is_empty() {
+        writeln!(text, "  {}", page.chances)?;
+    }
+    write_beside(text, page)?;
     writeln!(text, "\n  Counted raw, standard and strict: {}", page.agreement.note)?;
     for counting in &page.countings {
         writeln!(text, "    {:<9} {}", counting.counting, counting.verdict)?;
     }
     writeln!(text, "\n  Checks")?;
     for check in &page.checks {
-        let word = match check.level {
-            CheckLevel::Ok => "ok",
-            CheckLevel::Warn => "doubt",
-            CheckLevel::Stop => "STOP",
-        };
+        let word = level_word(check.level);
         let figure = if check.figure.is_empty() { String::new() } else { format!(" ({})", check.figure) };
         writeln!(text, "    {word:<6} {}: {}{figure}", check.name, check.sentence)?;
+    }
+    for guard in &page.guards {
+        let word = level_word(guard.state);
+        writeln!(
+            text,
+            "    {word:<6} Guard {}: {} ({} of {} against {} of {})",
+            guard.guard, guard.sentence, guard.count.0, guard.count.1, guard.control_count.0, guard.control_count.1
+        )?;
     }
     for note in &page.notes {
         writeln!(text, "    note   {note}")?;
     }
     if !page.plan.hash.is_empty() {
         writeln!(text, "\n  Sealed {} with {}", page.plan.sealed_at, page.plan.hash)?;
+    }
+    Ok(())
+}
+
+fn level_word(level: CheckLevel) -> &'static str {
+    match level {
+        CheckLevel::Ok => "ok",
+        CheckLevel::Warn => "doubt",
+        CheckLevel::Stop => "STOP",
+    }
+}
+
+/// What stands beside the verdict.
+fn write_beside(text: &mut String, page: &ResultPage) -> std::fmt::Result {
+    if let Some(anytime) = &page.anytime {
+        writeln!(text, "\n  Looked at whenever one likes: {}", anytime.sentence)?;
+        for line in &anytime.variants {
+            let band = line.band.last().map(|point| match point.upper {
+                Some(upper) => format!(", ratio between {:.3} and {upper:.3}", point.lower),
+                None => format!(", ratio above {:.3}", point.lower),
+            });
+            writeln!(text, "    {} against A: {}{}", line.variant, p_words(line.p_value), band.unwrap_or_default())?;
+        }
+    }
+    if let Some(reached) = &page.reached {
+        writeln!(text, "\n  {}", reached.sentence)?;
+    }
+    for metric in &page.secondary {
+        writeln!(text, "\n  Beside it: {}", metric.metric)?;
+        for (arm, rate) in page.arms.iter().zip(&metric.rates) {
+            writeln!(text, "    {:<3} {}", arm.letter, rate_words(rate))?;
+        }
+        for comparison in &metric.comparisons {
+            let p = comparison.adjusted_p_value.map(|p| format!(", adjusted {}", p_words(p))).unwrap_or_default();
+            writeln!(text, "    {} − {}: {}{p}", comparison.variant, comparison.control, interval_words(&comparison.difference))?;
+        }
+    }
+    if let Some(ratios) = &page.clicks_to_opens {
+        let words = |(arm, ratio): (&crate::report::page::Arm, &Option<f64>)| {
+            format!("{} {}", arm.letter, ratio.map_or_else(|| "none opened".to_owned(), percent))
+        };
+        let shown: Vec<String> = page.arms.iter().zip(&ratios.ratios).map(words).collect();
+        writeln!(text, "\n  Clicks to opens: {}. {}", shown.join(", "), ratios.why_not_tested)?;
     }
     Ok(())
 }

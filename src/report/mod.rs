@@ -1,11 +1,20 @@
 //! Reports: the ledger's counts → a page anybody may see.
 //!
-//! Cast: [`page`] (the one struct that web page, command line, API and exports share), [`results`] (counts and plan → that struct),
-//! [`wording`] (its sentences), [`export`] (as CSV and as a table for a terminal).
+//! Cast: [`page`] (the one struct that web page, command line, API and exports share), [`results`] (plan and [`counts`] → that struct,
+//! with [`reading`], [`countings`], [`checks`] and [`beside`] for its parts), [`wording`] (its sentences), [`export`] (as CSV and as a
+//! table for a terminal), [`script`] (as a script that computes it again).
 //!
 //! It never sees a person: counts per arm come in, words and numbers go out.
 
+pub mod beside;
+pub mod checks;
+pub mod countings;
+pub mod counts;
 pub mod export;
 pub mod page;
+pub mod reading;
 pub mod results;
+pub mod script;
+#[cfg(test)]
+mod story_tests;
 pub mod wording;

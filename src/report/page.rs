@@ -42,6 +42,136 @@ pub struct ResultPage {
     pub notes: Vec<String>,
     /// The plan as it was sealed.
     pub plan: SealedPlan,
+    /// The chances, in words: beside the verdict, never instead of it. Empty where they cannot be estimated.
+    #[serde(default)]
+    pub chances: String,
+    /// p-value of "all arms are equal", for more than two.
+    #[serde(default)]
+    pub all_equal_p_value: Option<f64>,
+    /// Until when opens and clicks count for the verdict, in words; none while it is still open.
+    #[serde(default)]
+    pub counted_until: Option<String>,
+    /// The anytime-valid reading over time.
+    #[serde(default)]
+    pub anytime: Option<Anytime>,
+    /// What must not get worse, per variant.
+    #[serde(default)]
+    pub guards: Vec<GuardLine>,
+    /// Metrics that do not decide.
+    #[serde(default)]
+    pub secondary: Vec<Secondary>,
+    /// What the delivered letters can show.
+    #[serde(default)]
+    pub reached: Option<Reached>,
+    /// Clicks ÷ opens, never tested.
+    #[serde(default)]
+    pub clicks_to_opens: Option<ClicksToOpens>,
+    /// Recipients held out: they received nothing.
+    #[serde(default)]
+    pub held_out: u64,
+}
+
+/// A test that may be looked at whenever one likes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Anytime {
+    /// Whether this reading decides (sealed as method), or only stands beside a verdict at a fixed time.
+    pub decides: bool,
+    /// The method, with author and year.
+    pub method: String,
+    /// Confidence of the band, simultaneously over all times.
+    pub confidence: f64,
+    /// One line per variant, against the control.
+    pub variants: Vec<AnytimeLine>,
+    /// In words.
+    pub sentence: String,
+}
+
+/// The anytime-valid reading of one variant against the control.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AnytimeLine {
+    /// The variant's letter.
+    pub variant: String,
+    /// The smallest p-value so far; looking often does not make it wrong.
+    pub p_value: f64,
+    /// The band of the ratio of rates, variant / control, in the order of time; at most some dozens of points.
+    pub band: Vec<BandPoint>,
+}
+
+/// The band at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct BandPoint {
+    /// Milliseconds since 1970 (UTC).
+    pub at: i64,
+    /// Ratio of the rates, variant / control; none before the control has a success.
+    pub ratio: Option<f64>,
+    /// Lower end.
+    pub lower: f64,
+    /// Upper end; none where there is none yet.
+    pub upper: Option<f64>,
+    /// The smallest p-value up to this moment.
+    pub p_value: f64,
+}
+
+/// A guarded rate of a variant beside the control's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GuardLine {
+    /// `bounce`, `unsubscribe` or `complaint`.
+    pub guard: String,
+    /// The variant's letter.
+    pub variant: String,
+    /// The control's `(cases, recipients)`.
+    pub control_count: (u64, u64),
+    /// The variant's `(cases, recipients)`.
+    pub count: (u64, u64),
+    /// How much worse it may be, as a difference of rates.
+    pub margin: f64,
+    /// One-sided level.
+    pub level: f64,
+    /// One-sided p-value against "worse by the margin or more".
+    pub p_value: Option<f64>,
+    /// Held, open or broken as ok, doubt or stop.
+    pub state: CheckLevel,
+    /// In words.
+    pub sentence: String,
+}
+
+/// A metric that is shown and does not decide.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Secondary {
+    /// For example `open rate`.
+    pub metric: String,
+    /// `(successes, recipients)` per arm in the order of `arms`.
+    pub counts: Vec<(u64, u64)>,
+    /// The rates with their intervals.
+    pub rates: Vec<Estimate>,
+    /// Every variant against the control; adjusted over all secondary comparisons (Benjamini–Hochberg).
+    pub comparisons: Vec<Comparison>,
+}
+
+/// What the delivered letters can show.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Reached {
+    /// The power this is reckoned with, for example 0.8.
+    pub power: f64,
+    /// The smallest relative lift found with that power.
+    pub lift: f64,
+    /// The same as a difference of rates.
+    pub difference: f64,
+    /// The lift the test was planned for.
+    pub planned_lift: f64,
+    /// The chance to find the planned lift.
+    pub chance_of_planned: Option<f64>,
+    /// In words.
+    pub sentence: String,
+}
+
+/// Clicks ÷ opens per arm.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClicksToOpens {
+    /// Per arm in the order of `arms`; none without opens.
+    pub ratios: Vec<Option<f64>>,
+    /// Why it is not tested.
+    pub why_not_tested: String,
 }
 
 /// How the verdict came out.
@@ -122,6 +252,15 @@ pub struct Arm {
     pub trials: u64,
     /// The rate with its interval.
     pub rate: Estimate,
+    /// Chance that this arm has the highest rate.
+    #[serde(default)]
+    pub chance_to_be_best: Option<f64>,
+    /// What choosing this arm costs on average, as a difference of rates to the best.
+    #[serde(default)]
+    pub expected_loss: Option<f64>,
+    /// Recipients who reported the letter as spam.
+    #[serde(default)]
+    pub complained: u64,
 }
 
 /// A variant against the control.
@@ -143,6 +282,12 @@ pub struct Comparison {
     pub method: String,
     /// Other readings of the same counts, for reviewers: they do not decide.
     pub also: Vec<Reading>,
+    /// Chance that the variant's rate is higher than the control's.
+    #[serde(default)]
+    pub chance_better: Option<f64>,
+    /// Credible interval of the relative lift, variant / control − 1.
+    #[serde(default)]
+    pub lift: Option<Estimate>,
 }
 
 /// Another method's reading of a comparison.

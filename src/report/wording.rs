@@ -5,7 +5,8 @@
 use jiff::Timestamp;
 
 use crate::experiment::decide::{Decision, Veto};
-use crate::experiment::design::Metric;
+use crate::experiment::design::{Design, Method, Metric};
+use crate::report::beside::guard_words;
 use crate::report::page::{Estimate, Outcome, Verdict};
 
 /// A moment as people write it, in UTC.
@@ -33,8 +34,8 @@ pub fn p_words(p: f64) -> String {
 
 /// The verdict in words. `difference` is the leader's against the control (or the next best, when the control leads); `due` is when
 /// the observation ends, where known.
-pub fn verdict(decision: &Decision, metric: Metric, significance: f64, difference: Option<&Estimate>, due: Option<Timestamp>) -> Verdict {
-    let what = metric_words(metric);
+pub fn verdict(decision: &Decision, design: &Design, difference: Option<&Estimate>, due: Option<Timestamp>) -> Verdict {
+    let (what, significance) = (metric_words(design.metric), design.significance);
     let make = |outcome, winner: Option<String>, sentence: String, detail: String| Verdict { outcome, winner, sentence, detail };
     match decision {
         Decision::Winner { variant, p_value } => make(
@@ -48,6 +49,12 @@ pub fn verdict(decision: &Decision, metric: Metric, significance: f64, differenc
                 percent(significance)
             ),
         ),
+        Decision::NoWinner { p_value, .. } if design.same_letters => make(
+            Outcome::NoWinner,
+            None,
+            format!("As it should be: the same letter has the same {what} in every arm."),
+            format!("{}; the set-up shows no difference where there is none.", p_words(p_value.value())),
+        ),
         Decision::NoWinner { leader, p_value } => make(
             Outcome::NoWinner,
             None,
@@ -60,6 +67,15 @@ pub fn verdict(decision: &Decision, metric: Metric, significance: f64, differenc
             )
             .trim()
             .to_owned(),
+        ),
+        Decision::NotYet if design.method == Method::Anytime => make(
+            Outcome::NotYet,
+            None,
+            match due {
+                Some(due) => format!("Not yet: no variant has shown to be better so far. The test ends on {} at the latest.", moment(due)),
+                None => "Not yet: letters of the test are still on their way.".to_owned(),
+            },
+            "This test may be looked at as often as one likes; it ends by itself as soon as the difference is clear.".to_owned(),
         ),
         Decision::NotYet => make(
             Outcome::NotYet,
@@ -81,6 +97,21 @@ pub fn verdict(decision: &Decision, metric: Metric, significance: f64, differenc
             None,
             "No verdict: machines touched the arms unequally.".to_owned(),
             "Scanners and prefetching differ between the arms by more than chance explains, so the difference may be theirs and not people's.".to_owned(),
+        ),
+        Decision::Stopped(Veto::Guard(variant, guard)) => make(
+            Outcome::Stopped,
+            None,
+            format!("No winner: variant {variant} has the higher {what}, but it also drives more people away ({}).", guard_words(*guard)),
+            "The plan allows no winner that is worse in this respect by more than its margin. The figures stand under the guards.".to_owned(),
+        ),
+        Decision::Stopped(Veto::SameLetters) => make(
+            Outcome::Stopped,
+            None,
+            "Alarm: the arms got the same letter and differ by more than chance explains.".to_owned(),
+            format!(
+                "Something in the set-up treats the arms unequally. By chance alone this happens in {} of such tests: repeat it before searching.",
+                percent(significance)
+            ),
         ),
         Decision::NotEstimable(reason) => {
             make(Outcome::NotEstimable, None, "Cannot estimate: the counts do not allow a comparison.".to_owned(), reason.to_string())

@@ -6,9 +6,9 @@
 use serde::Serialize;
 
 use super::hypergeometric::Hypergeometric;
-use super::roots::golden_maximum;
+use super::roots::{bracketed_root, golden_maximum};
 use super::special::{HALF_LN_TWO_PI, deviance, ln_1m_exp, ln_add_exp, stirling_error};
-use super::types::{Count, Estimate, NotEstimable, PValue, require_trials};
+use super::types::{Count, Estimate, Interval, Level, NotEstimable, PValue, require_trials};
 
 /// Largest n_A + n_B for which [`boschloo`] enumerates.
 pub const BOSCHLOO_LIMIT: u64 = 4_000;
@@ -203,6 +203,23 @@ pub fn ln_binomial_at_most(count: Count, rate: f64) -> Estimate<f64> {
     Ok(ln_1m_exp(ln_binomial_at_least(next, rate)?))
 }
 
+/// Exact interval of a rate: its ends are the rates at which the count, or one further out, has a chance of alpha/2. Edges: 0 of n has the lower
+/// end 0, n of n the upper end 1.
+///
+/// Source: Clopper & Pearson (1934), Biometrika 26:404.
+///
+/// # Errors
+/// `EmptyArm`.
+pub fn clopper_pearson(count: Count, level: Level) -> Estimate<Interval> {
+    let observed = count.rate()?;
+    let target = (level.alpha() / 2.0).ln();
+    let above = |rate: f64| ln_binomial_at_least(count, rate).map_or(f64::NEG_INFINITY, |ln| ln.max(-1e300)) - target;
+    let below = |rate: f64| ln_binomial_at_most(count, rate).map_or(f64::NEG_INFINITY, |ln| ln.max(-1e300)) - target;
+    let lower = if count.successes() == 0 { 0.0 } else { bracketed_root(above, 0.0, observed) };
+    let upper = if count.failures() == 0 { 1.0 } else { bracketed_root(below, observed, 1.0) };
+    Ok(Interval { lower, upper })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -240,5 +257,15 @@ mod tests {
     fn the_binomial_tails_are_complements() {
         let (least, most) = (ln_binomial_at_least(count(3, 10), 0.2).unwrap().exp(), ln_binomial_at_most(count(2, 10), 0.2).unwrap().exp());
         assert!((least + most - 1.0).abs() < 1e-14 && (least - 0.322_200_473_6).abs() < 1e-9, "{least} {most}");
+    }
+
+    // R: binom.test(10, 100), binom.test(0, 50).
+    #[test]
+    fn the_exact_interval_of_a_rate_is_clopper_and_pearsons() {
+        let ten = clopper_pearson(count(10, 100), Level::USUAL).unwrap();
+        assert!((ten.lower - 0.049_004_69).abs() < 1e-8 && (ten.upper - 0.176_222_6).abs() < 1e-7, "{ten:?}");
+        let none = clopper_pearson(count(0, 50), Level::USUAL).unwrap();
+        assert!(none.lower == 0.0 && (none.upper - (1.0 - 0.025f64.powf(0.02))).abs() < 1e-12, "{none:?}");
+        assert!(clopper_pearson(count(0, 0), Level::USUAL).is_err());
     }
 }

@@ -31,7 +31,7 @@ mod types;
 pub use balance::{ChiSquareTest, homogeneity, machine_balance, sample_ratio};
 pub use bayes::{BestReading, ExpectedLosses, Posterior, best_of, expected_losses, lift_interval, ln_prob_b_beats_a, prob_b_beats_a};
 pub use beta::{BetaTails, beta_distribution};
-pub use exact::{BOSCHLOO_LIMIT, BoschlooTest, boschloo, fisher, fisher_mid_p, ln_binomial_at_least, ln_binomial_at_most};
+pub use exact::{BOSCHLOO_LIMIT, BoschlooTest, boschloo, clopper_pearson, fisher, fisher_mid_p, ln_binomial_at_least, ln_binomial_at_most};
 pub use mean::{LiftReading, MeanSummary, WelchReading, concentration, mean_lift, welch, winsorised};
 pub use multiplicity::{WinnerTest, average_ln_e, benjamini_hochberg, holm, winner};
 pub use power::{

@@ -156,6 +156,9 @@ pub struct Level {
 }
 
 impl Level {
+    /// The usual 95 %.
+    pub const USUAL: Self = Self { alpha: 0.05 };
+
     /// From the confidence, e.g. 0.95.
     ///
     /// # Errors

@@ -64,7 +64,7 @@ async fn the_assignment_can_be_computed_again_from_the_sealed_seed(engine: Engin
     assert_eq!(test.len() + rest.len(), 60);
     let candidates: Vec<Candidate<'_>> =
         test.iter().chain(&rest).map(|mailing| Candidate { pseudonym: mailing.pseudonym, stratum: &mailing.stratum }).collect();
-    let again = assign(&decided.sealed.unwrap().seed, &decided.definition.design.weights, 0.5, &candidates);
+    let again = assign(&decided.sealed.unwrap().seed, &decided.definition.design.weights, 0.5, 0.0, &candidates);
     for (mailing, assignment) in test.iter().zip(&again) {
         assert_eq!((Some(mailing.variant), mailing.position), (assignment.variant, assignment.position));
     }

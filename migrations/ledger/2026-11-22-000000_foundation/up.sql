@@ -39,7 +39,7 @@ CREATE TABLE subject (
     pseudonym TEXT NOT NULL PRIMARY KEY,
     campaign BIGINT NOT NULL REFERENCES campaign (number),
     variant INTEGER NOT NULL,
-    part TEXT NOT NULL CHECK (part IN ('test', 'rest')),
+    part TEXT NOT NULL CHECK (part IN ('test', 'rest', 'holdout')),
     stratum TEXT NOT NULL,
     recording TEXT NOT NULL CHECK (recording IN ('off', 'aggregate', 'pseudonymous', 'identified')),
     -- Bit sets, projected; what the bits mean is written in ledger/subject.rs.

@@ -62,8 +62,8 @@ CREATE TABLE mailing (
     campaign BIGINT NOT NULL,
     subscriber_id TEXT NOT NULL REFERENCES subscriber (id) ON DELETE CASCADE,
     pseudonym TEXT NOT NULL UNIQUE,
-    -- 'test', or 'rest' for those who get what the test chose.
-    part TEXT NOT NULL CHECK (part IN ('test', 'rest')),
+    -- 'test', 'rest' for those who get what the test chose, 'holdout' for those who get nothing.
+    part TEXT NOT NULL CHECK (part IN ('test', 'rest', 'holdout')),
     -- Empty for the rest until the test is decided.
     variant INTEGER,
     stratum TEXT NOT NULL,

@@ -1,0 +1,206 @@
+//! The anytime-valid test: first successes replayed one by one, and whether the bound was ever crossed.
+//!
+//! Cast: [`Watched`] (the outcome), [`Mark`] (how things stood after so many events).
+//!
+//! Every pair of arms has an urn e-process of its own (safe log-rank: Grünwald, Ly, Pérez-Ortiz & ter Schure 2020). An arm wins at the
+//! first event after which it leads and its process against each other arm has reached 1/α at some time: intersection–union (Berger
+//! 1982), valid however often one looks. It never looks at a clock: the order of events is all it needs.
+
+use crate::ids::VariantNumber;
+use crate::stats::{Arm, Estimate, NotEstimable, PValue, UrnProcess};
+
+/// How things stood after some number of first successes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mark {
+    /// First successes so far.
+    pub after: usize,
+    /// Successes of each arm.
+    pub successes: Vec<u64>,
+    /// Anytime p-value of each variant against the control, in the order of the variants.
+    pub p_values: Vec<PValue>,
+}
+
+/// The replayed test.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Watched {
+    arms: usize,
+    /// Of pair (one, other) with one < other at one · arms + other.
+    p_values: Vec<PValue>,
+    won: Option<(usize, VariantNumber, PValue)>,
+    marks: Vec<Mark>,
+}
+
+impl Watched {
+    /// Replays `firsts`, the arms of the first successes in the order of time, for arms with `trials` recipients. `effect` is the sealed
+    /// log ratio worth finding, above 0, `alpha` the sealed level; `marks` are numbers of events, ascending, after which to take a mark.
+    ///
+    /// Events of an arm whose recipients have all succeeded are passed over: late bounces can make a few of them. Cost: 41 logarithms
+    /// per event and other arm.
+    ///
+    /// # Errors
+    /// Fewer than two arms, an arm without recipients, `effect` not above 0.
+    pub fn replay(trials: &[u64], firsts: &[VariantNumber], effect: f64, alpha: f64, marks: &[usize]) -> Estimate<Self> {
+        if trials.len() < 2 {
+            return Err(NotEstimable::TooFewArms);
+        }
+        let mut race = Race::new(trials, effect)?;
+        let mut marks = marks.iter().copied().peekable();
+        let mut watched = Self { arms: trials.len(), p_values: Vec::new(), won: None, marks: Vec::new() };
+        for (after, first) in (1..).zip(firsts) {
+            race.observe(usize::from(first.0));
+            if watched.won.is_none() {
+                watched.won = race.winner(alpha).map(|(variant, p_value)| (after, variant, p_value));
+            }
+            if marks.next_if_eq(&after).is_some() {
+                let p_values = (1..trials.len()).map(|variant| race.p_value(0, variant)).collect();
+                watched.marks.push(Mark { after, successes: race.successes.clone(), p_values });
+            }
+        }
+        watched.p_values =
+            (0..trials.len()).flat_map(|one| (0..trials.len()).map(move |other| (one, other))).map(|(a, b)| race.p_value(a, b)).collect();
+        Ok(watched)
+    }
+
+    /// Who crossed the bound against everybody else first, and the largest of its p-values then.
+    pub fn won(&self) -> Option<(VariantNumber, PValue)> {
+        self.won.map(|(_, variant, p_value)| (variant, p_value))
+    }
+
+    /// After how many first successes the bound was crossed.
+    pub fn won_after(&self) -> Option<usize> {
+        self.won.map(|(after, _, _)| after)
+    }
+
+    /// The anytime p-value between two arms, over all events.
+    pub fn p_value(&self, one: VariantNumber, other: VariantNumber) -> PValue {
+        self.p_values.get(usize::from(one.0) * self.arms + usize::from(other.0)).copied().unwrap_or(PValue::ONE)
+    }
+
+    /// The largest anytime p-value of an arm against any other.
+    pub fn weakest(&self, arm: VariantNumber) -> PValue {
+        let others = (0u8..).take(self.arms).map(VariantNumber).filter(|other| *other != arm);
+        others.map(|other| self.p_value(arm, other)).fold(PValue::from_value(0.0), |largest, p| if p > largest { p } else { largest })
+    }
+
+    /// The marks asked for.
+    pub fn marks(&self) -> &[Mark] {
+        &self.marks
+    }
+}
+
+/// One process per pair, and the successes so far.
+struct Race {
+    trials: Vec<u64>,
+    successes: Vec<u64>,
+    /// Pair (one, other) with one < other; the others hold none.
+    pairs: Vec<Option<UrnProcess>>,
+}
+
+impl Race {
+    fn new(trials: &[u64], effect: f64) -> Estimate<Self> {
+        let mut pairs = Vec::with_capacity(trials.len() * trials.len());
+        for (one, trials_one) in trials.iter().enumerate() {
+            for (other, trials_other) in trials.iter().enumerate() {
+                pairs.push(if one < other { Some(UrnProcess::planned(*trials_one, *trials_other, effect)?) } else { None });
+            }
+        }
+        Ok(Self { trials: trials.to_vec(), successes: vec![0; trials.len()], pairs })
+    }
+
+    fn observe(&mut self, arm: usize) {
+        let arms = self.trials.len();
+        match (self.successes.get_mut(arm), self.trials.get(arm)) {
+            (Some(successes), Some(trials)) if *successes < *trials => *successes += 1,
+            _ => return,
+        }
+        for other in (0..arms).filter(|other| *other != arm) {
+            let (index, side) = if arm < other { (arm * arms + other, Arm::A) } else { (other * arms + arm, Arm::B) };
+            if let Some(Some(process)) = self.pairs.get_mut(index) {
+                // Refused only when nobody of this arm is waiting, which the count above excludes.
+                let _ = process.observe(side);
+            }
+        }
+    }
+
+    fn p_value(&self, one: usize, other: usize) -> PValue {
+        let index = one.min(other) * self.trials.len() + one.max(other);
+        self.pairs.get(index).and_then(Option::as_ref).map_or(PValue::ONE, UrnProcess::anytime_p_value)
+    }
+
+    fn winner(&self, alpha: f64) -> Option<(VariantNumber, PValue)> {
+        let mut leader: Option<(usize, f64)> = None;
+        for (arm, (successes, trials)) in self.successes.iter().zip(&self.trials).enumerate() {
+            let rate = *successes as f64 / *trials as f64;
+            if leader.is_none_or(|(_, best)| rate > best) {
+                leader = Some((arm, rate));
+            }
+        }
+        let (leader, _) = leader?;
+        let mut largest = PValue::from_value(0.0);
+        for other in (0..self.trials.len()).filter(|other| *other != leader) {
+            let p = self.p_value(leader, other);
+            if !p.at_most(alpha) {
+                return None;
+            }
+            if p > largest {
+                largest = p;
+            }
+        }
+        u8::try_from(leader).ok().map(|leader| (VariantNumber(leader), largest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn firsts(arms: &str) -> Vec<VariantNumber> {
+        arms.bytes().map(|letter| VariantNumber(letter - b'A')).collect()
+    }
+
+    fn replay(trials: &[u64], arms: &str) -> Watched {
+        Watched::replay(trials, &firsts(arms), 0.5, 0.05, &[]).unwrap()
+    }
+
+    #[test]
+    fn one_sided_successes_cross_the_bound_and_even_ones_do_not() {
+        let b_only = replay(&[1000, 1000], &"B".repeat(40));
+        assert_eq!(b_only.won().map(|(variant, _)| variant), Some(VariantNumber(1)));
+        assert!(b_only.won_after().unwrap() < 40);
+        assert_eq!(replay(&[1000, 1000], &"AB".repeat(40)).won(), None);
+    }
+
+    #[test]
+    fn a_winner_must_beat_every_arm() {
+        assert_eq!(replay(&[1000, 1000, 1000], &"BC".repeat(60)).won(), None, "B and C both beat A, not each other");
+        assert_eq!(replay(&[1000, 1000, 1000], &"BBBBBCA".repeat(20)).won().map(|(variant, _)| variant), Some(VariantNumber(1)));
+    }
+
+    // What was shown once is not taken back by what comes later.
+    #[test]
+    fn a_crossing_stays() {
+        let then_even = "B".repeat(40) + &"A".repeat(40);
+        assert_eq!(replay(&[1000, 1000], &then_even).won(), replay(&[1000, 1000], &"B".repeat(40)).won());
+    }
+
+    #[test]
+    fn exchanging_the_arms_exchanges_the_winner_only() {
+        let (one, other) = (replay(&[500, 500], &"B".repeat(40)), replay(&[500, 500], &"A".repeat(40)));
+        assert!((one.weakest(VariantNumber(1)).ln() - other.weakest(VariantNumber(0)).ln()).abs() < 1e-9);
+        assert_eq!(other.won().map(|(variant, _)| variant), Some(VariantNumber::CONTROL));
+    }
+
+    #[test]
+    fn marks_tell_how_it_stood() {
+        let watched = Watched::replay(&[50, 50], &firsts("ABBB"), 0.5, 0.05, &[1, 4]).unwrap();
+        let counts: Vec<(usize, Vec<u64>)> = watched.marks().iter().map(|mark| (mark.after, mark.successes.clone())).collect();
+        assert_eq!(counts, vec![(1, vec![1, 0]), (4, vec![1, 3])]);
+    }
+
+    #[test]
+    fn more_successes_than_recipients_are_passed_over() {
+        assert_eq!(replay(&[2, 2], "AAAA").won(), None);
+        assert!(Watched::replay(&[2, 0], &[], 0.5, 0.05, &[]).is_err());
+        assert!(Watched::replay(&[2], &[], 0.5, 0.05, &[]).is_err());
+    }
+}
