@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
 use crate::app::lab::Lab;
@@ -35,8 +35,8 @@ const ROUND: Duration = Duration::from_millis(500);
 const RELAY_WAIT: Duration = Duration::from_secs(15);
 /// How long after its end a campaign's letters may still come back from a worker: leases end long before.
 const CLOSED_LATELY: SignedDuration = SignedDuration::from_hours(48);
-/// How long a worker may hold a batch.
-const LEASE: SignedDuration = SignedDuration::from_mins(30);
+/// How long a batch is a worker's: [`HOLD`](crate::delivery::send::HOLD), and the time-outs of the letter it is at then.
+const LEASE: SignedDuration = SignedDuration::from_mins(45);
 
 /// What a round of [`tidy`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
@@ -61,7 +61,7 @@ impl Tidied {
 /// One round: outcomes to the ledger, events into counts, leases that ended, campaigns' due steps, what the tracker knows.
 ///
 /// # Errors
-/// A database failure; what was done before it stays done, and the next round goes on.
+/// A database failure, or the first campaign whose step failed; everything else was done all the same, and the next round goes on.
 pub fn tidy(lab: &Lab) -> anyhow::Result<Tidied> {
     let now = lab.clock.now();
     let mut tidied = Tidied::default();
@@ -69,10 +69,17 @@ pub fn tidy(lab: &Lab) -> anyhow::Result<Tidied> {
     tidied.expired = requeued + lost;
     tidied.relayed = relay::relay(&lab.vault, &lab.ledger)?;
     tidied.projected = projection::advance(&lab.ledger)?;
+    let mut failed = None;
     for campaign in
         lab.ledger.read(|conn| campaigns::in_states(conn, &[State::Sealed, State::Sending, State::Observing, State::Decided]))?
     {
-        tidied.stepped += usize::from(step(lab, &campaign, tidied.projected > 0)?);
+        // One campaign that cannot go on must not hold up the others, nor the withdrawals below.
+        match step(lab, &campaign, &tidied, now) {
+            Ok(stepped) => tidied.stepped += usize::from(stepped),
+            Err(error) => {
+                failed.get_or_insert_with(|| error.context(format!("campaign {} cannot go on", campaign.number)));
+            }
+        }
     }
     let lately = now.checked_sub(CLOSED_LATELY).unwrap_or(now);
     for number in lab.ledger.read(|conn| campaigns::closed_since(conn, lately))? {
@@ -80,31 +87,30 @@ pub fn tidy(lab: &Lab) -> anyhow::Result<Tidied> {
     }
     count_unstored_hits(lab)?;
     refresh_targets(lab)?;
-    Ok(tidied)
+    failed.map_or(Ok(tidied), Err)
 }
 
-fn step(lab: &Lab, campaign: &Campaign, has_new_events: bool) -> anyhow::Result<bool> {
-    let now = lab.clock.now();
+/// `now` is when the round began: what is due by then has been counted by it.
+fn step(lab: &Lab, campaign: &Campaign, round: &Tidied, now: Timestamp) -> anyhow::Result<bool> {
     if launch::step(&lab.vault, &lab.ledger, campaign, now, clock::fresh)? {
         return Ok(true);
     }
     let automatic = campaign.definition.design.rule == Rule::Automatic && campaign.chosen.is_none();
     let is_due = campaign.state == State::Observing && due(campaign).is_some_and(|due| now >= due);
     // An anytime-valid test may be decided earlier: it looks again whenever something happened.
-    let may_be_clear = campaign.state == State::Observing && campaign.definition.design.method == Method::Anytime && has_new_events;
-    // Only once every event up to now is counted: the rule looks once.
-    if automatic && (is_due || may_be_clear) && is_counted(lab)? {
+    let may_be_clear = campaign.state == State::Observing && campaign.definition.design.method == Method::Anytime && round.projected > 0;
+    // Only once every event up to this round is counted: the rule looks once.
+    if automatic && (is_due || may_be_clear) && is_counted(round) {
         return decide_by_rule(lab, campaign);
     }
     Ok(false)
 }
 
-fn is_counted(lab: &Lab) -> DbResult<bool> {
-    let waiting = lab.vault.read(|conn| deliveries::outcomes_waiting(conn, 1))?;
-    let (given, projected) = lab
-        .ledger
-        .read(|conn| Ok::<_, DbError>((events::counted(conn, Counter::EventSeq)?, events::counted(conn, Counter::ProjectedSeq)?)))?;
-    Ok(waiting.is_empty() && projected >= given)
+/// Whether this round left none of what had happened before it. Asking whether nothing waits now would put the decision off for as
+/// long as another campaign is being sent or read.
+fn is_counted(round: &Tidied) -> bool {
+    let all = |done: usize, step: i64| i64::try_from(done).is_ok_and(|done| done < step);
+    all(round.relayed, relay::STEP) && all(round.projected, projection::STEP)
 }
 
 fn decide_by_rule(lab: &Lab, campaign: &Campaign) -> anyhow::Result<bool> {
@@ -183,11 +189,19 @@ pub async fn work(
     stop: &watch::Receiver<bool>,
 ) -> anyhow::Result<Worked> {
     for campaign in sending(lab).await? {
+        // Before the lease: a letter that does not compile must not take letters from the queue, nor hold up other campaigns.
+        let letters = match lab.letters(&campaign) {
+            Ok(letters) => letters,
+            Err(error) => {
+                tracing::error!(campaign = %campaign.number, "letters cannot be made: {error:#}");
+                continue;
+            }
+        };
         let batch = lease(lab, &campaign).await?;
         if batch.is_empty() {
             continue;
         }
-        let post = lab.post(lab.letters(&campaign)?, stop.clone());
+        let post = lab.post(letters, stop.clone());
         let taken = batch.len();
         let mut report = send_batch(&post, connection, batch).await?;
         *blocks = if report.accepted > 0 { report.blocked } else { *blocks + report.blocked };

@@ -5,6 +5,8 @@
 //! It accepts mail only for our own return and unsubscribe addresses with genuine tokens, and for postmaster; it never relays. A
 //! message is acknowledged after it is stored; what is not understood is kept in a folder for a person to look at.
 
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,6 +21,9 @@ use crate::token::{Keys, Kind};
 
 /// Most messages kept for a person to look at; beyond it they are only counted.
 const KEPT_MAX: usize = 1000;
+
+/// Most bytes kept of one.
+const KEPT_BYTES_MAX: usize = 1024 * 1024;
 
 /// What came in since the process started.
 #[derive(Debug, Default)]
@@ -105,7 +110,10 @@ impl Listener {
         let kept = || -> std::io::Result<()> {
             std::fs::create_dir_all(&self.kept)?;
             if std::fs::read_dir(&self.kept)?.count() < KEPT_MAX {
-                std::fs::write(self.kept.join(format!("{}.eml", EventId::from_bytes((self.mint)()))), message)?;
+                let path = self.kept.join(format!("{}.eml", EventId::from_bytes((self.mint)())));
+                // It may name people: for its owner only, and no more of it than anybody reads.
+                let mut file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(path)?;
+                file.write_all(message.get(..KEPT_BYTES_MAX).unwrap_or(message))?;
             }
             Ok(())
         };

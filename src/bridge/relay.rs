@@ -9,7 +9,7 @@ use crate::ledger::event::{Event, EventKind, Whose};
 use crate::ledger::store as events;
 
 /// Most outcomes copied in one step.
-const STEP: i64 = 2000;
+pub const STEP: i64 = 2000;
 
 /// Copies the next outcomes; answers how many, 0 when nothing is left.
 pub fn relay(vault: &VaultDb, ledger: &LedgerDb) -> DbResult<usize> {

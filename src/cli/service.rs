@@ -98,7 +98,10 @@ async fn take_returned_mail(lab: Lab, listener: TcpListener, mut stopping: watch
     let listener = listener.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(listener));
     match listener {
         Ok(listener) => {
-            let settings = smtpd::Settings::new(lab.config.bounce.domain.clone());
+            let mut settings = smtpd::Settings::new(lab.config.bounce.domain.clone());
+            // Anybody may write to postmaster: what all sessions together hold in memory stays small. Returned mail is, too.
+            settings.message_bytes_max = 8 * 1024 * 1024;
+            settings.connections_max = 50;
             let handler = lab.bounce_listener();
             drop(lab);
             smtpd::serve(listener, settings, handler, async move {

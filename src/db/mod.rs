@@ -10,7 +10,8 @@ mod migrate;
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::path::PathBuf;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -210,10 +211,8 @@ impl<R: Room> Db<R> {
     /// # Errors
     /// [`DbError::Unavailable`], [`DbError::Newer`], [`DbError::Migration`].
     pub fn open(location: &Location) -> DbResult<Self> {
-        if let Location::Sqlite(path) = location
-            && let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty())
-        {
-            std::fs::create_dir_all(folder).map_err(|error| unavailable::<R>(location, error))?;
+        if let Location::Sqlite(path) = location {
+            make_private_file(path).map_err(|error| unavailable::<R>(location, error))?;
         }
         // Tables first, over a connection of its own: a pool would retry a refusal until its time-out.
         let mut first = connect(location).map_err(|error| unavailable::<R>(location, error))?;
@@ -272,6 +271,18 @@ impl<R: Room> Db<R> {
                 Err(error)
             }
         }
+    }
+}
+
+/// An empty file is an empty database. SQLite itself would make it readable by everybody on the machine; its companions take over the
+/// rights of this one. A file that is there stays as it is.
+fn make_private_file(path: &Path) -> std::io::Result<()> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder)?;
+    }
+    match std::fs::File::options().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -354,6 +365,19 @@ pub async fn blocking<T: Send + 'static, E: From<DbError> + Send + 'static>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_database_of_ours_is_readable_by_its_owner_only() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new").join("vault.db");
+        let vault = VaultDb::open(&Location::Sqlite(path.clone())).unwrap();
+        vault.write(|_| Ok::<_, DbError>(())).unwrap();
+        for file in std::fs::read_dir(path.parent().unwrap()).unwrap().flatten() {
+            assert_eq!(file.metadata().unwrap().permissions().mode() & 0o077, 0, "{:?}", file.file_name());
+        }
+        drop(VaultDb::open(&Location::Sqlite(path)).unwrap());
+    }
 
     #[test]
     fn locations_are_read_and_print_without_a_password() {

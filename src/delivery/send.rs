@@ -26,6 +26,10 @@ use crate::vault::store as people;
 /// Letters refused as ours in a row before the campaign pauses.
 pub const BLOCKS_IN_A_ROW: u32 = 20;
 
+/// How long a batch is worked on before its rest is given back: a lease that ends while its letters are still to leave would hand
+/// them to a second worker. Leases last much longer.
+pub const HOLD: SignedDuration = SignedDuration::from_mins(10);
+
 /// A campaign's letters, compiled once.
 #[derive(Debug)]
 pub struct Letters {
@@ -108,6 +112,7 @@ pub async fn send_batch(post: &Post, connection: &mut Option<Connection>, batch:
     let mut report = BatchReport::default();
     let people = load_people(post, &batch).await?;
     let mut left = batch.into_iter();
+    let began = (post.now)();
     let mut blocked_in_a_row = 0;
     while let Some(mailing) = left.next() {
         let letter = match fill_in(post, &mailing, people.get(&mailing.subscriber)) {
@@ -135,7 +140,7 @@ pub async fn send_batch(post: &Post, connection: &mut Option<Connection>, batch:
         if report.pause.is_none() && blocked_in_a_row >= BLOCKS_IN_A_ROW {
             report.pause = Some(blocked_too_often(blocked_in_a_row));
         }
-        if report.pause.is_some() || *post.stop.borrow() {
+        if report.pause.is_some() || *post.stop.borrow() || (post.now)().duration_since(began) >= HOLD {
             let untried: Vec<MailingId> = left.map(|mailing| mailing.id).collect();
             report.given_back += u32::try_from(untried.len()).unwrap_or(u32::MAX);
             give_back(post, untried).await?;

@@ -20,6 +20,9 @@ const PLANNED_TEST: &str = "mailing.part = 'test' AND mailing.state = 'planned'"
 const PLANNED_REST: &str = "mailing.part = 'rest' AND mailing.state = 'planned'";
 const OPEN_TEST: &str = "mailing.part = 'test' AND mailing.state IN ('planned', 'queued', 'leased', 'committing')";
 
+/// What has not left yet and is in nobody's hands; apart, so that each is answered by an index.
+const WAITING: [&str; 3] = [PLANNED_TEST, PLANNED_REST, QUEUED];
+
 /// A condition that holds no value from outside.
 fn literally(condition: &'static str) -> SqlLiteral<Bool> {
     diesel::dsl::sql(condition)
@@ -318,11 +321,15 @@ fn insert_outcome(
 pub fn expire_leases(conn: &mut VaultConn, now: Timestamp, mint: Mint) -> DbResult<(usize, usize)> {
     let ended = |state: &'static str| mailing::table.filter(literally(state)).filter(mailing::lease_until.le(now.as_millisecond()));
     let lost: Vec<(String, i64, String)> =
-        ended(COMMITTING).select((mailing::id, mailing::campaign, mailing::pseudonym)).load(conn.sql())?;
+        ended(COMMITTING).order(mailing::id).select((mailing::id, mailing::campaign, mailing::pseudonym)).load(conn.sql())?;
+    let mut unknown = 0;
     for (id, campaign, pseudonym) in &lost {
-        diesel::update(mailing::table.find(id))
-            .set((mailing::state.eq("unknown"), mailing::finished_at.eq(now.as_millisecond()), mailing::lease_owner.eq(None::<String>)))
-            .execute(conn.sql())?;
+        // The state is asked again: on PostgreSQL the answer may have been written, or another node have been here, in between.
+        let set = (mailing::state.eq("unknown"), mailing::finished_at.eq(now.as_millisecond()), mailing::lease_owner.eq(None::<String>));
+        if diesel::update(ended(COMMITTING).filter(mailing::id.eq(id))).set(set).execute(conn.sql())? == 0 {
+            continue;
+        }
+        unknown += 1;
         let (id, pseudonym) = (read("a mailing id", id)?, read("a pseudonym", pseudonym)?);
         let event = EventId::from_bytes(mint());
         insert_outcome(conn, &id, campaign_number(*campaign)?, pseudonym, OutcomeKind::Uncertain, "", now.as_millisecond(), event)?;
@@ -330,7 +337,7 @@ pub fn expire_leases(conn: &mut VaultConn, now: Timestamp, mint: Mint) -> DbResu
     let requeued = diesel::update(ended(LEASED))
         .set((mailing::state.eq("queued"), mailing::lease_owner.eq(None::<String>), mailing::lease_until.eq(None::<i64>)))
         .execute(conn.sql())?;
-    Ok((requeued, lost.len()))
+    Ok((requeued, unknown))
 }
 
 /// Leases that have not ended, of any owner: zero when nobody sends.
@@ -470,19 +477,30 @@ pub fn skip_waiting(
     mint: Mint,
     limit: i64,
 ) -> DbResult<usize> {
-    let rows: Vec<(String, String)> = mailing::table
-        .filter(mailing::campaign.eq(i64::from(campaign.0)))
-        .filter(mailing::state.eq_any(["planned", "queued"]))
-        .limit(limit)
-        .select((mailing::id, mailing::pseudonym))
-        .load(conn.sql())?;
+    let mut rows: Vec<(String, String)> = Vec::new();
+    for condition in WAITING {
+        let found: Vec<(String, String)> = mailing::table
+            .filter(mailing::campaign.eq(i64::from(campaign.0)))
+            .filter(literally(condition))
+            .limit(limit.saturating_sub(i64::try_from(rows.len()).unwrap_or(i64::MAX)))
+            .select((mailing::id, mailing::pseudonym))
+            .load(conn.sql())?;
+        rows.extend(found);
+    }
+    // In one order everywhere, so that two nodes at once wait for each other and never in a circle.
+    rows.sort_unstable();
+    let mut skipped = 0;
     for (id, pseudonym) in &rows {
-        diesel::update(mailing::table.find(id))
-            .set((mailing::state.eq("skipped"), mailing::reason.eq(reason), mailing::finished_at.eq(now.as_millisecond())))
-            .execute(conn.sql())?;
+        // The state is asked again: on PostgreSQL a worker of another node may have taken it in between, and it is the worker's then.
+        let waiting = mailing::table.find(id).filter(mailing::state.eq_any(["planned", "queued"]));
+        let set = (mailing::state.eq("skipped"), mailing::reason.eq(reason), mailing::finished_at.eq(now.as_millisecond()));
+        if diesel::update(waiting).set(set).execute(conn.sql())? == 0 {
+            continue;
+        }
+        skipped += 1;
         let (id, pseudonym) = (read("a mailing id", id)?, read("a pseudonym", pseudonym)?);
         let event = EventId::from_bytes(mint());
         insert_outcome(conn, &id, campaign, pseudonym, OutcomeKind::Skipped, reason, now.as_millisecond(), event)?;
     }
-    Ok(rows.len())
+    Ok(skipped)
 }

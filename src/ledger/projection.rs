@@ -16,7 +16,7 @@ use crate::ledger::subject::{MEASURED, Part, State, Tally, hits_tally, link_tall
 use crate::signal::Class;
 
 /// Most events folded in one transaction: large enough to be cheap, small enough to let other writers in between.
-const STEP: i64 = 5000;
+pub const STEP: i64 = 5000;
 
 /// Folds the next events. Answers how many there were; 0 when nothing is left.
 pub fn advance(db: &LedgerDb) -> DbResult<usize> {

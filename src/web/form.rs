@@ -30,6 +30,8 @@ const FORM_BYTES: usize = 4 * 1024 * 1024;
 pub const SMALL_BYTES: usize = 16 * 1024;
 /// Most bytes of an imported file.
 pub const FILE_BYTES: u64 = 512 * 1024 * 1024;
+/// Most parts of a form: each costs memory even when it is empty.
+const PARTS_MOST: usize = 500;
 const OTHER_SESSION: &str =
     "The form is not of this session: it may have been open since before you last logged in. Reload the page and send it again.";
 
@@ -46,6 +48,14 @@ impl Fields {
     /// The same without white space around it.
     pub fn trimmed(&self, name: &str) -> &str {
         self.get(name).trim()
+    }
+
+    fn add(&mut self, name: String, value: String) -> Result<(), Fault> {
+        if self.0.len() >= PARTS_MOST {
+            return Err(Fault::TooLarge(format!("A form of more than {PARTS_MOST} parts is not taken.")));
+        }
+        self.0.push((name, value));
+        Ok(())
     }
 
     /// Reads `name=value&…`.
@@ -99,7 +109,7 @@ pub async fn read_form(request: &HttpRequest, payload: &mut Payload, limit: usiz
         let name = part.name().unwrap_or_default().to_owned();
         let value = read_part(&mut part, room).await?;
         room = room.saturating_sub(value.len() + name.len());
-        fields.0.push((name, value));
+        fields.add(name, value)?;
     }
     Ok(fields)
 }
@@ -168,12 +178,17 @@ impl FromRequest for UploadForm {
                 return form.checked();
             }
             let mut parts = Multipart::new(request.headers(), payload);
+            let mut room = FORM_BYTES;
             while let Some(part) = parts.next().await {
                 let mut part = part.map_err(|_| broken())?;
                 let name = part.name().unwrap_or_default().to_owned();
                 let file_name = part.content_disposition().and_then(|content| content.get_filename()).map(str::to_owned);
                 match file_name {
-                    None => form.fields.0.push((name, read_part(&mut part, FORM_BYTES).await?)),
+                    None => {
+                        let value = read_part(&mut part, room).await?;
+                        room = room.saturating_sub(value.len() + name.len());
+                        form.fields.add(name, value)?;
+                    }
                     Some(file_name) => {
                         // The secret comes first in every form: no byte of another site's file is kept.
                         form = form.checked()?;

@@ -130,9 +130,11 @@ fn afterwards(request: &ServiceRequest) -> String {
     if request.method() == Method::GET { request.uri().to_string() } else { "/campaigns".to_owned() }
 }
 
-/// A path on this site, or the start: nobody is sent elsewhere by a made-up link to the login page.
+/// A path on this site, or the start: nobody is sent elsewhere by a made-up link to the login page. Browsers drop tabs and line ends
+/// before they read an address, so that `/<tab>/evil` is `//evil` to them.
 pub fn safe_next(next: &str) -> &str {
-    let local = next.starts_with('/') && !next.starts_with("//") && !next.contains(['\\', '\r', '\n']);
+    let local =
+        next.starts_with('/') && !next.starts_with("//") && !next.contains(|character: char| character == '\\' || character.is_control());
     if local { next } else { "/campaigns" }
 }
 
@@ -263,6 +265,8 @@ mod tests {
             ("//evil.example", "/campaigns"),
             ("https://evil.example", "/campaigns"),
             ("/\\evil.example", "/campaigns"),
+            ("/\t/evil.example", "/campaigns"),
+            ("/\n/evil.example", "/campaigns"),
             ("", "/campaigns"),
         ] {
             assert_eq!(safe_next(next), safe);

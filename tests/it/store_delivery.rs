@@ -21,6 +21,7 @@ on_both_engines!(
     an_outcome_is_added_once_per_kind_and_relayed_once,
     a_person_is_mailed_once_per_campaign,
     what_waits_is_skipped_in_steps,
+    of_several_nodes_that_tidy_at_once_one_tells_what_became_of_a_letter,
 );
 
 const CAMPAIGN: CampaignNumber = CampaignNumber(3);
@@ -313,5 +314,30 @@ async fn what_waits_is_skipped_in_steps(engine: Engine) {
     assert!(vault.read(|conn| store::test_is_waiting(conn, CAMPAIGN)).unwrap(), "one is still in hand");
     finish(vault, &held[1], Verdict::Accepted, "one", 6);
     assert!(!vault.read(|conn| store::test_is_waiting(conn, CAMPAIGN)).unwrap());
+    clear(&world);
+}
+
+async fn of_several_nodes_that_tidy_at_once_one_tells_what_became_of_a_letter(engine: Engine) {
+    let world = planned(engine).await;
+    let vault = &world.lab.vault;
+    release(vault);
+    let held: Vec<MailingId> = lease(vault, "one", 0, 4).into_iter().map(|mailing| mailing.id).collect();
+    vault.write(|conn| store::commit_to(conn, &held, "one")).unwrap();
+    let start = std::sync::Barrier::new(4);
+    let told: Vec<(usize, usize)> = std::thread::scope(|scope| {
+        let node = || {
+            start.wait();
+            let (_, unknown) = vault.write(|conn| store::expire_leases(conn, at(60), clock::fresh)).unwrap();
+            start.wait();
+            let skipped = vault.write(|conn| store::skip_waiting(conn, CAMPAIGN, "campaign closed", at(60), clock::fresh, 100)).unwrap();
+            (unknown, skipped)
+        };
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(node)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let sums = told.iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+    assert_eq!(sums, (4, 5), "{told:?}");
+    assert_eq!((counts(vault).unknown, counts(vault).skipped), (4, 5));
+    assert_eq!(vault.read(|conn| store::outcomes_waiting(conn, 100)).unwrap().len(), 9);
     clear(&world);
 }

@@ -20,7 +20,7 @@ use crate::web::{Web, fresh_key, see_other, session};
 /// `GET /setup`
 pub async fn show(web: web::Data<Web>, request: HttpRequest) -> Result<HttpResponse, Fault> {
     only_first(&web).await?;
-    form(&web, StatusCode::OK, Complaints::default(), "", is_here(&request))
+    form(&web, StatusCode::OK, Complaints::default(), "", is_here(&web, &request))
 }
 
 async fn only_first(web: &Web) -> Result<(), Fault> {
@@ -55,7 +55,13 @@ fn form(web: &Web, status: StatusCode, complaints: Complaints, login: &str, here
 }
 
 /// Whether the request comes from this machine by its own name and through no proxy, so that whoever sends it could read the log.
-fn is_here(request: &HttpRequest) -> bool {
+///
+/// A proxy need not say that it is one: nginx by default sends its own name for this server and no X-Forwarded-For. So behind one, and
+/// with https, which only a proxy can have ended, nobody is here.
+fn is_here(web: &Web, request: &HttpRequest) -> bool {
+    if web.lab.config.web.proxied || web.secure {
+        return false;
+    }
     let headers = request.headers();
     let proxied = ["x-forwarded-for", "forwarded", "via", "x-real-ip"].iter().any(|name| headers.contains_key(*name));
     let host = headers.get("host").and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -68,7 +74,7 @@ fn is_here(request: &HttpRequest) -> bool {
 pub async fn create(web: web::Data<Web>, request: HttpRequest, form: OpenForm) -> Result<HttpResponse, Fault> {
     only_first(&web).await?;
     let fields = form.0;
-    let (login, here) = (fields.trimmed("login").to_owned(), is_here(&request));
+    let (login, here) = (fields.trimmed("login").to_owned(), is_here(&web, &request));
     let complaints = complaints(&web, &fields, here)?;
     if complaints.any() {
         return self::form(&web, StatusCode::UNPROCESSABLE_ENTITY, complaints, &login, here);

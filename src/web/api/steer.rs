@@ -12,6 +12,7 @@ use crate::campaign::store::Campaign;
 use crate::web::Web;
 use crate::web::admin::campaign::variant_of;
 use crate::web::admin::results::DAYS_MOST;
+use crate::web::admin::steer::by_role;
 use crate::web::error::Fault;
 use crate::web::form::{SMALL_BYTES, read_body};
 use crate::web::session::Program;
@@ -72,7 +73,7 @@ pub async fn launch(web: web::Data<Web>, _program: Program, name: web::Path<Stri
 
 /// `POST …/pause`
 pub async fn pause(web: web::Data<Web>, program: Program, name: web::Path<String>) -> Result<HttpResponse, Fault> {
-    let reason = format!("paused by {}", program.account.login);
+    let reason = format!("paused by {}", by_role(&program.account));
     step(&web, name, move |lab, campaign| campaigns::pause(lab, campaign, &reason)).await
 }
 
@@ -85,7 +86,8 @@ pub async fn resume(web: web::Data<Web>, _program: Program, name: web::Path<Stri
 pub async fn decide(web: web::Data<Web>, program: Program, name: web::Path<String>, body: Small<Decision>) -> Result<HttpResponse, Fault> {
     let letter = body.0.variant;
     let variant = variant_of(letter.trim()).ok_or_else(|| Fault::Bad("variant is a letter, such as \"B\".".to_owned()))?;
-    step(&web, name, move |lab, campaign| campaigns::decide(lab, campaign, variant, &program.account.login)).await
+    let by = by_role(&program.account);
+    step(&web, name, move |lab, campaign| campaigns::decide(lab, campaign, variant, &by)).await
 }
 
 /// `POST …/close`
