@@ -172,12 +172,14 @@ pub fn launch(lab: &Lab, campaign: &Campaign, progress: launch::Progress<'_>) ->
 
 /// Stops sending; hits are recorded all the same.
 pub fn pause(lab: &Lab, campaign: &Campaign, reason: &str) -> Done<()> {
-    Ok(lab.ledger.write(|conn| campaigns::pause(conn, campaign.number, Some(reason)))?)
+    let now = lab.clock.now();
+    Ok(lab.ledger.write(|conn| campaigns::pause(conn, campaign.number, Some(reason), now))?)
 }
 
 /// Goes on sending with exactly those not yet sent.
 pub fn resume(lab: &Lab, campaign: &Campaign) -> Done<()> {
-    lab.ledger.write(|conn| campaigns::pause(conn, campaign.number, None))?;
+    let now = lab.clock.now();
+    lab.ledger.write(|conn| campaigns::pause(conn, campaign.number, None, now))?;
     lab.nudge.notify_waiters();
     Ok(())
 }

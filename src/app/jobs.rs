@@ -23,8 +23,9 @@ use crate::delivery::smtp::Connection;
 use crate::delivery::store as deliveries;
 use crate::experiment::design::{Method, Rule};
 use crate::ids::VariantNumber;
-use crate::ledger::projection;
 use crate::ledger::store::{self as events, Counter};
+use crate::ledger::{look, projection};
+use crate::report::counts::kind;
 use crate::report::page::Outcome;
 use crate::report::results::due;
 use crate::tracking::targets::Target;
@@ -47,6 +48,8 @@ pub struct Tidied {
     pub projected: usize,
     /// Leases taken back.
     pub expired: usize,
+    /// Tests whose sealed time came and was written down.
+    pub looked_at: usize,
     /// Campaigns that took a step.
     pub stepped: usize,
 }
@@ -69,6 +72,7 @@ pub fn tidy(lab: &Lab) -> anyhow::Result<Tidied> {
     tidied.expired = requeued + lost;
     tidied.relayed = relay::relay(&lab.vault, &lab.ledger)?;
     tidied.projected = projection::advance(&lab.ledger)?;
+    tidied.looked_at = look(lab, &tidied, now)?;
     let mut failed = None;
     for campaign in
         lab.ledger.read(|conn| campaigns::in_states(conn, &[State::Sealed, State::Sending, State::Observing, State::Decided]))?
@@ -96,14 +100,38 @@ fn step(lab: &Lab, campaign: &Campaign, round: &Tidied, now: Timestamp) -> anyho
         return Ok(true);
     }
     let automatic = campaign.definition.design.rule == Rule::Automatic && campaign.chosen.is_none();
-    let is_due = campaign.state == State::Observing && due(campaign).is_some_and(|due| now >= due);
+    // At its sealed time a test is looked at once, and the rule rests on what was seen then.
+    let is_due = campaign.state == State::Observing && campaign.looked_at.is_some();
     // An anytime-valid test may be decided earlier: it looks again whenever something happened.
     let may_be_clear = campaign.state == State::Observing && campaign.definition.design.method == Method::Anytime && round.projected > 0;
-    // Only once every event up to this round is counted: the rule looks once.
     if automatic && (is_due || may_be_clear) && is_counted(round) {
         return decide_by_rule(lab, campaign);
     }
     Ok(false)
+}
+
+/// Writes down what was known at the sealed time of each test, once every fact up to then is counted. Answers how many.
+fn look(lab: &Lab, round: &Tidied, now: Timestamp) -> DbResult<usize> {
+    let mut looked_at = 0;
+    for campaign in lab.ledger.read(campaigns::not_looked_at)? {
+        let Some(due) = due(&campaign).filter(|due| now >= *due) else { continue };
+        // Hits that wait to be stored happened before now, perhaps before the sealed time.
+        if lab.tracker.intake.waiting() > 0 || !is_counted(round) {
+            return Ok(looked_at);
+        }
+        let kind = kind(campaign.definition.design.metric);
+        let taken = lab.ledger.read(|conn| look::take(conn, campaign.number, kind, due))?;
+        let is_new = lab.ledger.write(|conn| {
+            // Of two nodes that looked, one writes.
+            let is_new = campaigns::mark_looked_at(conn, campaign.number, now)?;
+            if is_new {
+                events::save_look(conn, campaign.number, due, &taken)?;
+            }
+            Ok::<_, DbError>(is_new)
+        })?;
+        looked_at += usize::from(is_new);
+    }
+    Ok(looked_at)
 }
 
 /// Whether this round left none of what had happened before it. Asking whether nothing waits now would put the decision off for as
@@ -211,8 +239,8 @@ pub async fn work(
         if let Some(reason) = report.pause.clone() {
             *blocks = 0;
             tracing::warn!(campaign = %campaign.number, reason, "campaign paused");
-            let lab = lab.clone();
-            blocking(move || lab.ledger.write(|conn| campaigns::pause(conn, campaign.number, Some(&reason)))).await?;
+            let (lab, now) = (lab.clone(), lab.clock.now());
+            blocking(move || lab.ledger.write(|conn| campaigns::pause(conn, campaign.number, Some(&reason), now))).await?;
         }
         return Ok(Worked { taken, report });
     }

@@ -5,6 +5,7 @@
 use crate::db::{DbResult, LedgerDb, VaultDb};
 use crate::delivery::mailing::{Outcome, OutcomeKind};
 use crate::delivery::store as deliveries;
+use crate::ids::RecordingMode;
 use crate::ledger::event::{Event, EventKind, Whose};
 use crate::ledger::store as events;
 
@@ -18,7 +19,14 @@ pub fn relay(vault: &VaultDb, ledger: &LedgerDb) -> DbResult<usize> {
         return Ok(0);
     }
     let facts: Vec<Event> = outcomes.iter().map(event).collect();
-    ledger.write(|conn| events::append(conn, &facts))?;
+    ledger.write(|conn| {
+        // Whoever agreed to less between enrolment and sending got a letter that measures less: no missing click of theirs means "no".
+        for mode in RecordingMode::ALL {
+            let made_so = outcomes.iter().filter(|outcome| outcome.recording == Some(mode)).map(|outcome| outcome.pseudonym);
+            events::lower_recording(conn, &made_so.collect::<Vec<_>>(), mode)?;
+        }
+        events::append(conn, &facts)
+    })?;
     vault.write(|conn| deliveries::mark_relayed(conn, &outcomes))?;
     Ok(outcomes.len())
 }

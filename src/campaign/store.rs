@@ -6,7 +6,7 @@ use diesel::prelude::*;
 use jiff::Timestamp;
 
 use crate::campaign::definition::Definition;
-use crate::campaign::schema::{campaign, link};
+use crate::campaign::schema::{campaign, link, pause as pause_table};
 use crate::campaign::state::State;
 use crate::db::{AnyConnection, DbError, DbResult, LedgerConn};
 use crate::experiment::assign::Seed;
@@ -33,6 +33,8 @@ pub struct Campaign {
     pub observing_at: Option<Timestamp>,
     /// When the rest's variant was chosen.
     pub decided_at: Option<Timestamp>,
+    /// When the facts of the sealed time were written down, on which the result rests from then on.
+    pub looked_at: Option<Timestamp>,
     /// When it ended.
     pub closed_at: Option<Timestamp>,
     /// Why nothing is sent for the moment.
@@ -77,6 +79,7 @@ struct Row {
     sending_at: Option<i64>,
     observing_at: Option<i64>,
     decided_at: Option<i64>,
+    looked_at: Option<i64>,
     closed_at: Option<i64>,
     paused: bool,
     pause_reason: Option<String>,
@@ -119,6 +122,7 @@ impl Row {
             sending_at: maybe(self.sending_at)?,
             observing_at: maybe(self.observing_at)?,
             decided_at: maybe(self.decided_at)?,
+            looked_at: maybe(self.looked_at)?,
             closed_at: maybe(self.closed_at)?,
             paused: self.paused.then(|| self.pause_reason.unwrap_or_default()),
             chosen: match (self.chosen_variant, self.chosen_by) {
@@ -269,12 +273,79 @@ pub fn mark_enrolled(conn: &mut LedgerConn, number: CampaignNumber, now: Timesta
     Ok(())
 }
 
-/// Stops sending for the moment, or goes on.
-pub fn pause(conn: &mut LedgerConn, number: CampaignNumber, reason: Option<&str>) -> DbResult<()> {
-    diesel::update(campaign::table.find(i64::from(number.0)))
+/// A time in which nothing was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pause {
+    /// From when.
+    pub at: Timestamp,
+    /// Until when; none while it lasts.
+    pub until: Option<Timestamp>,
+    /// Why.
+    pub reason: String,
+}
+
+/// Stops sending for the moment, or goes on, and keeps when. Pausing a paused campaign changes its reason only. Call inside a transaction.
+pub fn pause(conn: &mut LedgerConn, number: CampaignNumber, reason: Option<&str>, now: Timestamp) -> DbResult<()> {
+    let changed = diesel::update(campaign::table.find(i64::from(number.0)).filter(campaign::paused.ne(reason.is_some())))
         .set((campaign::paused.eq(reason.is_some()), campaign::pause_reason.eq(reason)))
         .execute(conn.sql())?;
+    match reason {
+        Some(reason) if changed == 0 => {
+            diesel::update(campaign::table.find(i64::from(number.0))).set(campaign::pause_reason.eq(reason)).execute(conn.sql())?;
+        }
+        Some(reason) => begin_pause(conn, number, reason, now)?,
+        None => {
+            let open = pause_table::table.filter(pause_table::campaign.eq(i64::from(number.0))).filter(pause_table::until.is_null());
+            diesel::update(open).set(pause_table::until.eq(now.as_millisecond())).execute(conn.sql())?;
+        }
+    }
     Ok(())
+}
+
+fn begin_pause(conn: &mut LedgerConn, number: CampaignNumber, reason: &str, now: Timestamp) -> DbResult<()> {
+    let values = (
+        pause_table::campaign.eq(i64::from(number.0)),
+        pause_table::at.eq(now.as_millisecond()),
+        pause_table::until.eq(None::<i64>),
+        pause_table::reason.eq(reason),
+    );
+    // Paused twice within one millisecond is one pause, which lasts again.
+    let key = (pause_table::campaign, pause_table::at);
+    let insert = diesel::insert_into(pause_table::table).values(values);
+    let again = pause_table::until.eq(None::<i64>);
+    match conn.sql() {
+        AnyConnection::Sqlite(sqlite) => insert.on_conflict(key).do_update().set(again).execute(sqlite)?,
+        AnyConnection::Postgres(postgres) => insert.on_conflict(key).do_update().set(again).execute(postgres)?,
+    };
+    Ok(())
+}
+
+/// Every pause of a campaign, the oldest first.
+pub fn pauses(conn: &mut LedgerConn, number: CampaignNumber) -> DbResult<Vec<Pause>> {
+    let rows: Vec<(i64, Option<i64>, String)> = pause_table::table
+        .filter(pause_table::campaign.eq(i64::from(number.0)))
+        .order(pause_table::at)
+        .select((pause_table::at, pause_table::until, pause_table::reason))
+        .load(conn.sql())?;
+    let moment = |milliseconds: i64| Timestamp::from_millisecond(milliseconds).map_err(|_| DbError::unreadable("a moment", milliseconds));
+    rows.into_iter().map(|(at, until, reason)| Ok(Pause { at: moment(at)?, until: until.map(moment).transpose()?, reason })).collect()
+}
+
+/// Campaigns whose test is out and whose sealed time's facts are not written down yet, closed ones included.
+pub fn not_looked_at(conn: &mut LedgerConn) -> DbResult<Vec<Campaign>> {
+    let rows: Vec<Row> = campaign::table
+        .filter(campaign::observing_at.is_not_null())
+        .filter(campaign::looked_at.is_null())
+        .order(campaign::number)
+        .select(Row::as_select())
+        .load(conn.sql())?;
+    rows.into_iter().map(Row::read).collect()
+}
+
+/// Notes that the sealed time's facts are written down; answers whether they were not before.
+pub fn mark_looked_at(conn: &mut LedgerConn, number: CampaignNumber, now: Timestamp) -> DbResult<bool> {
+    let open = campaign::table.find(i64::from(number.0)).filter(campaign::looked_at.is_null());
+    Ok(diesel::update(open).set(campaign::looked_at.eq(now.as_millisecond())).execute(conn.sql())? > 0)
 }
 
 /// Every frozen link of a campaign.

@@ -117,7 +117,7 @@ pub enum Verdict {
 /// The end of an attempt, on its way into the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finished {
-    /// Which mailing.
+    /// Which mailing; its recording mode is the one the letter was made with.
     pub mailing: Leased,
     /// What became of it.
     pub verdict: Verdict,
@@ -181,6 +181,8 @@ pub struct Outcome {
     pub kind: OutcomeKind,
     /// A closed word, such as `hard`.
     pub reason: String,
+    /// For a letter handed over: what may be recorded of it. Less than planned, when the person agreed to less since.
+    pub recording: Option<RecordingMode>,
     /// When.
     pub at: Timestamp,
 }

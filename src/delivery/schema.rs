@@ -11,7 +11,7 @@ diesel::table! {
 }
 diesel::table! {
     outcome (id) {
-        id -> Text, mailing_id -> Text, campaign -> BigInt, pseudonym -> Text, kind -> Text, reason -> Text, at -> BigInt, relayed -> Bool,
+        id -> Text, mailing_id -> Text, campaign -> BigInt, pseudonym -> Text, kind -> Text, reason -> Text, recording -> Nullable<Text>, at -> BigInt, relayed -> Bool,
     }
 }
 diesel::allow_tables_to_appear_in_same_query!(mailing, outcome);

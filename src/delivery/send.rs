@@ -114,7 +114,7 @@ pub async fn send_batch(post: &Post, connection: &mut Option<Connection>, batch:
     let mut left = batch.into_iter();
     let began = (post.now)();
     let mut blocked_in_a_row = 0;
-    while let Some(mailing) = left.next() {
+    while let Some(mut mailing) = left.next() {
         let letter = match fill_in(post, &mailing, people.get(&mailing.subscriber)) {
             Ok(letter) => letter,
             Err(reason) => {
@@ -132,6 +132,8 @@ pub async fn send_batch(post: &Post, connection: &mut Option<Connection>, batch:
         }
         let Some(open) = connection.as_mut() else { continue };
         let id = mailing.id;
+        // What the letter was made with, so that the ledger does not take a recipient for measured who is not.
+        mailing.recording = letter.recording;
         let before_dot = async { if post.journal.commit_to(id).await { BeforeDot::Send } else { BeforeDot::Withhold } };
         let outcome = open.transact(&letter.envelope_from, &letter.recipient, &letter.bytes, before_dot).await;
         let before = (report.blocked, report.accepted);
@@ -189,6 +191,7 @@ fn note_relay_fault(report: &mut BatchReport, fault: &SmtpFault) {
 struct Filled {
     envelope_from: String,
     recipient: String,
+    recording: RecordingMode,
     bytes: Vec<u8>,
 }
 
@@ -238,7 +241,7 @@ fn fill_in(post: &Post, mailing: &Leased, person: Option<&Person>) -> Result<Fil
     })
     .map_err(|fault| fault.to_string())?;
     let envelope_from = verp(&seal(Kind::Bounce, None), &post.site.bounce_domain);
-    Ok(Filled { envelope_from, recipient: person.address.reveal().to_owned(), bytes })
+    Ok(Filled { envelope_from, recipient: person.address.reveal().to_owned(), recording, bytes })
 }
 
 /// Pixel and links of an arm in mode `aggregate` are shared by all of it; the way back of a letter never is.

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use crate::db::{AnyConnection, DbError, DbResult, VaultConn};
 use crate::delivery::mailing::{Counts, Finished, Found, Leased, NewMailing, Outcome, OutcomeKind, Planned, Verdict};
 use crate::delivery::schema::{mailing, outcome};
-use crate::ids::{CampaignNumber, EventId, MailingId, Mint, Pseudonym, SubscriberId, VariantNumber};
+use crate::ids::{CampaignNumber, EventId, MailingId, Mint, Pseudonym, RecordingMode, SubscriberId, VariantNumber};
 
 /// States as literals, not as bound values: only then both engines see that a partial index covers the question.
 const QUEUED: &str = "mailing.state = 'queued'";
@@ -283,6 +283,7 @@ pub fn finish(conn: &mut VaultConn, finished: &[Finished], owner: &str) -> DbRes
                 end.mailing.pseudonym,
                 kind,
                 reason.map_or("", String::as_str),
+                matches!(kind, OutcomeKind::Sent | OutcomeKind::Uncertain).then_some(end.mailing.recording),
                 at,
                 end.event,
             )?;
@@ -299,6 +300,7 @@ fn insert_outcome(
     pseudonym: Pseudonym,
     kind: OutcomeKind,
     reason: &str,
+    recording: Option<RecordingMode>,
     at: i64,
     event: EventId,
 ) -> DbResult<()> {
@@ -310,6 +312,7 @@ fn insert_outcome(
             outcome::pseudonym.eq(pseudonym.to_string()),
             outcome::kind.eq(kind.as_str()),
             outcome::reason.eq(reason),
+            outcome::recording.eq(recording.map(RecordingMode::as_str)),
             outcome::at.eq(at),
         ))
         .execute(conn.sql())?;
@@ -332,7 +335,7 @@ pub fn expire_leases(conn: &mut VaultConn, now: Timestamp, mint: Mint) -> DbResu
         unknown += 1;
         let (id, pseudonym) = (read("a mailing id", id)?, read("a pseudonym", pseudonym)?);
         let event = EventId::from_bytes(mint());
-        insert_outcome(conn, &id, campaign_number(*campaign)?, pseudonym, OutcomeKind::Uncertain, "", now.as_millisecond(), event)?;
+        insert_outcome(conn, &id, campaign_number(*campaign)?, pseudonym, OutcomeKind::Uncertain, "", None, now.as_millisecond(), event)?;
     }
     let requeued = diesel::update(ended(LEASED))
         .set((mailing::state.eq("queued"), mailing::lease_owner.eq(None::<String>), mailing::lease_until.eq(None::<i64>)))
@@ -380,20 +383,22 @@ pub fn add_outcome(conn: &mut VaultConn, found: &Found, kind: OutcomeKind, reaso
     if known > 0 {
         return Ok(false);
     }
-    insert_outcome(conn, &found.id, found.campaign, found.pseudonym, kind, reason, now.as_millisecond(), event)?;
+    insert_outcome(conn, &found.id, found.campaign, found.pseudonym, kind, reason, None, now.as_millisecond(), event)?;
     Ok(true)
 }
 
+type OutcomeRow = (String, i64, String, String, String, Option<String>, i64);
+
 /// Up to `limit` outcomes the ledger has not learned of, the oldest first.
 pub fn outcomes_waiting(conn: &mut VaultConn, limit: i64) -> DbResult<Vec<Outcome>> {
-    let rows: Vec<(String, i64, String, String, String, i64)> = outcome::table
+    let rows: Vec<OutcomeRow> = outcome::table
         .filter(diesel::dsl::not(outcome::relayed))
         .order(outcome::at)
         .limit(limit)
-        .select((outcome::id, outcome::campaign, outcome::pseudonym, outcome::kind, outcome::reason, outcome::at))
+        .select((outcome::id, outcome::campaign, outcome::pseudonym, outcome::kind, outcome::reason, outcome::recording, outcome::at))
         .load(conn.sql())?;
     rows.into_iter()
-        .map(|(id, campaign, pseudonym, kind, reason, at)| {
+        .map(|(id, campaign, pseudonym, kind, reason, recording, at)| {
             Ok(Outcome {
                 event: read("an event id", &id)?,
                 campaign: campaign_number(campaign)?,
@@ -403,6 +408,7 @@ pub fn outcomes_waiting(conn: &mut VaultConn, limit: i64) -> DbResult<Vec<Outcom
                     .find(|known| known.as_str() == kind)
                     .ok_or_else(|| DbError::unreadable("an outcome", &kind))?,
                 reason,
+                recording: recording.map(|mode| read("a recording mode", &mode)).transpose()?,
                 at: moment(at)?,
             })
         })
@@ -500,7 +506,7 @@ pub fn skip_waiting(
         skipped += 1;
         let (id, pseudonym) = (read("a mailing id", id)?, read("a pseudonym", pseudonym)?);
         let event = EventId::from_bytes(mint());
-        insert_outcome(conn, &id, campaign, pseudonym, OutcomeKind::Skipped, reason, now.as_millisecond(), event)?;
+        insert_outcome(conn, &id, campaign, pseudonym, OutcomeKind::Skipped, reason, None, now.as_millisecond(), event)?;
     }
     Ok(skipped)
 }

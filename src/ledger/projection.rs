@@ -153,14 +153,31 @@ pub struct Verified {
 pub fn verify(conn: &mut LedgerConn, campaign: CampaignNumber) -> DbResult<Verified> {
     let until = store::counted(conn, Counter::ProjectedSeq)?;
     let stored = store::tallies(conn, campaign)?;
+    let derived = derive(conn, campaign, until, None)?;
+    Ok(compare(campaign, &stored, &derived.tallies, derived.events))
+}
+
+/// States and counts of a campaign, from its events alone.
+pub(super) struct Derived {
+    /// Everybody something happened to.
+    pub(super) subjects: HashMap<Pseudonym, Placed>,
+    /// The counts.
+    pub(super) tallies: BTreeMap<TallyKey, i64>,
+    /// How many events there were.
+    pub(super) events: u64,
+}
+
+/// Folds a campaign's events with numbers up to `until`; with `before`, only those that happened up to and with that moment.
+pub(super) fn derive(conn: &mut LedgerConn, campaign: CampaignNumber, until: i64, before: Option<Timestamp>) -> DbResult<Derived> {
     let mut subjects: HashMap<Pseudonym, Placed> = HashMap::new();
     let mut derived: BTreeMap<TallyKey, i64> = BTreeMap::new();
     let (mut cursor, mut read) = (0, 0);
     loop {
-        let (events, last) = store::events_of_campaign(conn, campaign, cursor..=until, STEP)?;
+        let (mut events, last) = store::events_of_campaign(conn, campaign, cursor..=until, STEP)?;
         if events.is_empty() {
-            break;
+            return Ok(Derived { subjects, tallies: derived, events: read });
         }
+        events.retain(|event| before.is_none_or(|before| event.at <= before));
         let unseen: HashSet<Pseudonym> = recipients(&events).into_iter().filter(|pseudonym| !subjects.contains_key(pseudonym)).collect();
         for (pseudonym, placed) in store::placed(conn, &unseen)? {
             subjects.insert(pseudonym, Placed { state: State::default(), ..placed });
@@ -172,7 +189,6 @@ pub fn verify(conn: &mut LedgerConn, campaign: CampaignNumber) -> DbResult<Verif
         read += events.len() as u64;
         cursor = last;
     }
-    Ok(compare(campaign, &stored, &derived, read))
 }
 
 fn compare(

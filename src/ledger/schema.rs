@@ -22,6 +22,9 @@ diesel::table! {
     counter (name) { name -> Text, value -> BigInt, }
 }
 diesel::table! {
+    look (campaign) { campaign -> BigInt, until -> BigInt, counts -> Text, }
+}
+diesel::table! {
     withdrawal (pseudonym) { pseudonym -> Text, at -> BigInt, }
 }
-diesel::allow_tables_to_appear_in_same_query!(subject, event, tally, counter, withdrawal);
+diesel::allow_tables_to_appear_in_same_query!(subject, event, tally, counter, look, withdrawal);

@@ -3,6 +3,8 @@
 //! Events get their number in commit order: the counter's row is locked first, so that a reader with a cursor never passes a number
 //! that is committed later.
 
+mod look;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use diesel::prelude::*;
@@ -14,6 +16,8 @@ use crate::ledger::event::{Event, EventKind, Hit, Whose};
 use crate::ledger::schema::{counter, event, subject, tally, withdrawal};
 use crate::ledger::subject::{Part, State, Subject};
 use crate::signal::{Reasons, Verdict};
+
+pub use look::{look, save_look};
 
 /// A running number kept in the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -256,6 +260,21 @@ pub fn enrol(conn: &mut LedgerConn, subjects: &[Subject]) -> DbResult<usize> {
     Ok(added)
 }
 
+/// Lowers what may be recorded of recipients; a mode that is lower already stays. Call before their letters' events are appended, so
+/// that the counts have not taken them for measured.
+pub fn lower_recording(conn: &mut LedgerConn, pseudonyms: &[Pseudonym], mode: RecordingMode) -> DbResult<()> {
+    let above: Vec<&str> = RecordingMode::ALL.into_iter().filter(|known| *known > mode).map(RecordingMode::as_str).collect();
+    if above.is_empty() {
+        return Ok(());
+    }
+    for some in pseudonyms.chunks(1000) {
+        let texts: Vec<String> = some.iter().map(ToString::to_string).collect();
+        let higher = subject::table.filter(subject::pseudonym.eq_any(texts)).filter(subject::recording.eq_any(&above));
+        diesel::update(higher).set(subject::recording.eq(mode.as_str())).execute(conn.sql())?;
+    }
+    Ok(())
+}
+
 /// How many recipients each arm has.
 pub fn enrolled(conn: &mut LedgerConn, campaign: CampaignNumber) -> DbResult<BTreeMap<(Part, VariantNumber), u64>> {
     let rows: Vec<(String, i32, i64)> = subject::table
@@ -369,44 +388,26 @@ pub fn first_successes(conn: &mut LedgerConn, campaign: CampaignNumber, kind: Ev
         .collect()
 }
 
-/// Recipients who succeeded for the first time after a moment: they did not count then.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Late {
-    /// All of them.
-    pub successes: u64,
-    /// Those whose pictures were prefetched as well: until their own open they were in no denominator of opens.
-    pub prefetched: u64,
-}
-
-/// Measured recipients of the test, delivered, whose first open or click came after `after`, per arm.
-pub fn late_successes(
-    conn: &mut LedgerConn,
-    campaign: CampaignNumber,
-    kind: EventKind,
-    after: Timestamp,
-) -> DbResult<BTreeMap<VariantNumber, Late>> {
+/// How many measured recipients of the test, delivered, opened or clicked for the first time after `after`. `kind` is an open or a click;
+/// for others there is none.
+pub fn late_successes(conn: &mut LedgerConn, campaign: CampaignNumber, kind: EventKind, after: Timestamp) -> DbResult<u64> {
     let query = subject::table
         .filter(subject::campaign.eq(i64::from(campaign.0)))
         .filter(subject::part.eq(Part::Test.as_str()))
         .filter(subject::recording.eq_any(measured_modes()));
     let after = after.as_millisecond();
-    let columns = (subject::variant, subject::delivery_flags, subject::open_flags, diesel::dsl::count_star());
-    let groups = (subject::variant, subject::delivery_flags, subject::open_flags);
-    let rows: Vec<(i32, i32, i32, i64)> = match kind {
-        EventKind::Open => query.filter(subject::first_open_at.gt(after)).group_by(groups).select(columns).load(conn.sql())?,
-        EventKind::Click => query.filter(subject::first_click_at.gt(after)).group_by(groups).select(columns).load(conn.sql())?,
+    let columns = (subject::delivery_flags, diesel::dsl::count_star());
+    let rows: Vec<(i32, i64)> = match kind {
+        EventKind::Open => {
+            query.filter(subject::first_open_at.gt(after)).group_by(subject::delivery_flags).select(columns).load(conn.sql())?
+        }
+        EventKind::Click => {
+            query.filter(subject::first_click_at.gt(after)).group_by(subject::delivery_flags).select(columns).load(conn.sql())?
+        }
         _ => Vec::new(),
     };
-    let mut late: BTreeMap<VariantNumber, Late> = BTreeMap::new();
-    for (number, delivery, opens, count) in rows {
-        let state = State { delivery, opens, ..State::default() };
-        if state.is_delivered() {
-            let of_arm = late.entry(variant(number)?).or_default();
-            of_arm.successes += count.unsigned_abs();
-            of_arm.prefetched += if state.was_prefetched() { count.unsigned_abs() } else { 0 };
-        }
-    }
-    Ok(late)
+    let delivered = |flags: i32| State { delivery: flags, ..State::default() }.is_delivered();
+    Ok(rows.into_iter().filter(|(flags, _)| delivered(*flags)).map(|(_, count)| count.unsigned_abs()).sum())
 }
 
 fn measured_modes() -> [&'static str; 2] {

@@ -123,11 +123,6 @@ impl State {
         self.counts_for(Tally::Delivered)
     }
 
-    /// Whether a mail provider fetched the pictures in advance, whatever happened later.
-    pub fn was_prefetched(self) -> bool {
-        self.opens & class_bit(Class::Prefetch) != 0
-    }
-
     fn has(self, kind: EventKind) -> bool {
         self.delivery & delivery_bit(kind) != 0
     }

@@ -2,8 +2,8 @@
 //!
 //! Cast: [`Counts`], [`Way`] (raw, standard, strict).
 //!
-//! Tallies do not grow with events. Only two things are looked up one by one: first successes in the order of time, for the anytime-valid
-//! reading, and who came after the sealed time and therefore does not count.
+//! Tallies do not grow with events; only first successes are looked up one by one, in the order of time, for the anytime-valid reading.
+//! Once the sealed time's facts are written down, everything here is read from there, and later facts are only told.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,8 @@ use crate::db::{DbResult, LedgerConn};
 use crate::experiment::design::{Method, Metric};
 use crate::ids::VariantNumber;
 use crate::ledger::event::EventKind;
-use crate::ledger::store::{self as events, Late};
+use crate::ledger::look::Look;
+use crate::ledger::store as events;
 use crate::ledger::subject::{MEASURED, Part, Tally};
 use crate::report::reading::MaybeCount;
 use crate::report::results::due;
@@ -29,11 +30,25 @@ pub struct Counts {
     enrolled: BTreeMap<VariantNumber, u64>,
     held_out: u64,
     tallies: BTreeMap<(VariantNumber, String), u64>,
-    late: BTreeMap<(&'static str, VariantNumber), Late>,
     /// First successes up to the sealed time, in its order.
     pub firsts: Option<Vec<(Timestamp, VariantNumber)>>,
-    /// Until when successes count; none while it is open.
+    /// Until when facts count; none before the sealed time's facts are written down.
     pub until: Option<Timestamp>,
+    /// What came later and does not count.
+    pub later: Later,
+}
+
+/// What came after the sealed time, in the whole test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Later {
+    /// Recipients who opened or clicked for the first time, as the primary metric counts.
+    pub successes: u64,
+    /// Letters that came back.
+    pub bounced: u64,
+    /// Recipients who unsubscribed.
+    pub unsubscribed: u64,
+    /// Recipients who reported the letter as spam.
+    pub complained: u64,
 }
 
 /// How hits are counted.
@@ -60,7 +75,7 @@ impl Counts {
     ///
     /// # Errors
     /// When the ledger cannot be read.
-    pub fn read(conn: &mut LedgerConn, campaign: &Campaign, now: Timestamp) -> DbResult<Self> {
+    pub fn read(conn: &mut LedgerConn, campaign: &Campaign) -> DbResult<Self> {
         let enrolled = events::enrolled(conn, campaign.number)?;
         let tallies = events::tallies(conn, campaign.number)?;
         let of_test = |part: Part| part == Part::Test;
@@ -73,24 +88,48 @@ impl Counts {
                 .filter(|((part, _, _), _)| of_test(*part))
                 .map(|((_, variant, name), value)| ((variant, name), u64::try_from(value).unwrap_or_default()))
                 .collect(),
-            until: due(campaign).filter(|due| now >= *due),
             ..Self::default()
         };
-        if let Some(until) = counts.until {
-            for metric in Metric::ALL {
-                let late = events::late_successes(conn, campaign.number, kind(metric), until)?;
-                counts.late.extend(late.into_iter().map(|(variant, late)| ((metric.as_str(), variant), late)));
-            }
-        }
         let design = &campaign.definition.design;
-        let tally = if design.metric == Metric::Open { Tally::OpenStandard } else { Tally::ClickStandard };
-        let many: u64 = counts.enrolled.keys().map(|variant| counts.of(*variant, tally)).sum();
-        if design.method == Method::Anytime || many <= WATCHED_AT_MOST {
+        if let Some((until, look)) = events::look(conn, campaign.number)? {
+            let successes = events::late_successes(conn, campaign.number, kind(design.metric), until)?;
+            counts.freeze(until, &look, successes)?;
+        } else if design.method == Method::Anytime || counts.successes(design.metric) <= WATCHED_AT_MOST {
             let mut firsts = events::first_successes(conn, campaign.number, kind(design.metric))?;
-            firsts.retain(|(at, _)| counts.until.is_none_or(|until| *at <= until));
+            // Between the sealed time and its look: nothing after it will count.
+            let due = due(campaign);
+            firsts.retain(|(at, _)| due.is_none_or(|due| *at <= due));
             counts.firsts = Some(firsts);
         }
         Ok(counts)
+    }
+
+    /// Puts the look in the place of what is known by now, and keeps how much came later.
+    fn freeze(&mut self, until: Timestamp, look: &Look, successes: u64) -> DbResult<()> {
+        let frozen = |name: &str| -> u64 { look.tallies.values().filter_map(|tallies| tallies.get(name)).sum() };
+        let since = |tally: Tally| -> u64 {
+            let now: u64 = self.enrolled.keys().map(|variant| self.of(*variant, tally)).sum();
+            now.saturating_sub(frozen(tally.as_str()))
+        };
+        self.later = Later {
+            successes,
+            bounced: since(Tally::Bounced),
+            unsubscribed: since(Tally::Unsubscribed),
+            complained: since(Tally::Complained),
+        };
+        self.tallies = look
+            .tallies
+            .iter()
+            .flat_map(|(variant, tallies)| tallies.iter().map(|(name, value)| ((VariantNumber(*variant), name.clone()), *value)))
+            .collect();
+        self.firsts = Some(look.first_successes()?);
+        self.until = Some(until);
+        Ok(())
+    }
+
+    fn successes(&self, metric: Metric) -> u64 {
+        let tally = if metric == Metric::Open { Tally::OpenStandard } else { Tally::ClickStandard };
+        self.enrolled.keys().map(|variant| self.of(*variant, tally)).sum()
     }
 
     /// Recipients assigned to an arm.
@@ -118,7 +157,7 @@ impl Counts {
         variants.iter().map(|variant| self.of(*variant, tally)).sum()
     }
 
-    /// Successes and recipients of an arm. The standard counting ends at the sealed time; raw and strict go on.
+    /// Successes and recipients of an arm.
     pub fn count(&self, variant: VariantNumber, metric: Metric, way: Way) -> MaybeCount {
         let measured = self.named(variant, MEASURED);
         // Prefetching says nothing either way and is a property of the mailbox, not of the arm: it leaves both sides.
@@ -131,20 +170,6 @@ impl Counts {
             (Metric::Open, Way::Standard) => (Tally::OpenStandard, shown),
             (Metric::Open, Way::Strict) => (Tally::OpenStrict, shown),
         };
-        let (mut successes, mut trials) = (self.of(variant, tally), trials);
-        if way == Way::Standard
-            && let Some(late) = self.late.get(&(metric.as_str(), variant))
-        {
-            successes = successes.saturating_sub(late.successes);
-            if metric == Metric::Open {
-                trials = trials.saturating_sub(late.prefetched);
-            }
-        }
-        Ok(Count::new(successes.min(trials), trials)?)
-    }
-
-    /// Recipients who opened or clicked after the sealed time and therefore do not count.
-    pub fn late(&self, metric: Metric) -> u64 {
-        self.late.iter().filter(|((name, _), _)| *name == metric.as_str()).map(|(_, late)| late.successes).sum()
+        Ok(Count::new(self.of(variant, tally).min(trials), trials)?)
     }
 }

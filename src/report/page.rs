@@ -51,6 +51,9 @@ pub struct ResultPage {
     /// Until when opens and clicks count for the verdict, in words; none while it is still open.
     #[serde(default)]
     pub counted_until: Option<String>,
+    /// When the sealed time's facts were written down, in words; none before.
+    #[serde(default)]
+    pub looked_at: Option<String>,
     /// The anytime-valid reading over time.
     #[serde(default)]
     pub anytime: Option<Anytime>,

@@ -2,13 +2,13 @@
 //!
 //! Cast: [`results`]. Each part of the page has a function of its own, named after it, here or in a neighbouring file.
 //!
-//! With a fixed horizon the verdict rests on what had happened by the sealed time, whenever the page is asked for. "Cannot estimate" is
-//! said where counts do not allow a number.
+//! After the sealed time a verdict rests on what had happened by then, as background work wrote it down once, whenever the page is asked
+//! for. "Cannot estimate" is said where counts do not allow a number.
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::campaign::state::State;
-use crate::campaign::store::Campaign;
+use crate::campaign::store::{self as campaigns, Campaign, Pause};
 use crate::db::{DbResult, LedgerConn};
 use crate::experiment::decide::{Decision, Evidence, SCORE, decide};
 use crate::experiment::design::{Method, Metric, Rule};
@@ -19,6 +19,7 @@ use crate::report::beside;
 use crate::report::checks::Checks;
 use crate::report::countings::{agreement, counting};
 use crate::report::counts::{Counts, Way};
+use crate::report::deviations::{deviations, won_at};
 use crate::report::page::{Arm, Comparison, Counting, Estimate, HitClass, ResultPage, SealedPlan};
 use crate::report::reading::{MaybeCount, all_equal, chances, chances_words, comparisons, rate};
 use crate::report::wording::{metric_words, moment, percent, verdict};
@@ -30,10 +31,11 @@ use crate::stats::{BestReading, Count, Level, NotEstimable};
 /// # Errors
 /// When the ledger cannot be read. What cannot be estimated is said on the page.
 pub fn results(conn: &mut LedgerConn, campaign: &Campaign, now: Timestamp) -> DbResult<ResultPage> {
-    Ok(page(campaign, &Counts::read(conn, campaign, now)?, now))
+    let pauses = campaigns::pauses(conn, campaign.number)?;
+    Ok(page(campaign, &Counts::read(conn, campaign)?, &pauses, now))
 }
 
-fn page(campaign: &Campaign, counts: &Counts, now: Timestamp) -> ResultPage {
+fn page(campaign: &Campaign, counts: &Counts, pauses: &[Pause], now: Timestamp) -> ResultPage {
     let definition = &campaign.definition;
     let design = &definition.design;
     // A sealed level is in range; a draft's may not be.
@@ -67,7 +69,7 @@ fn page(campaign: &Campaign, counts: &Counts, now: Timestamp) -> ResultPage {
         campaign: definition.name.clone(),
         state: campaign.state.to_string(),
         as_of: moment(now),
-        verdict: verdict(&decision, design, leading_difference(&comparisons), due(campaign)),
+        verdict: verdict(&decision, design, leading_difference(&comparisons), due(campaign), now),
         element: definition.element.to_string(),
         metric: metric_words(design.metric).to_owned(),
         denominator: match design.metric {
@@ -83,10 +85,11 @@ fn page(campaign: &Campaign, counts: &Counts, now: Timestamp) -> ResultPage {
         hits: hits(counts, &variants),
         notes: notes(campaign, counts, &variants),
         checks: checks.shown(counts, &variants, design.metric, &standard),
-        plan: plan(campaign),
+        plan: SealedPlan { deviations: deviations(campaign, &decision, won_at(counts, watched.as_ref()), pauses), ..plan(campaign) },
         chances: chances_words(&variants, chances.as_deref()),
         all_equal_p_value: all_equal(&standard),
         counted_until: counts.until.map(moment),
+        looked_at: counts.until.and(campaign.looked_at).map(moment),
         anytime: watched.and_then(|watched| beside::anytime(design, counts, &watched, &standard, level)),
         guards: beside::guard_lines(&guards),
         secondary: beside::secondary(design, counts, &variants, level),
@@ -189,11 +192,16 @@ fn notes(campaign: &Campaign, counts: &Counts, variants: &[VariantNumber]) -> Ve
         notes.push(format!("{uncertain} letters may or may not have been sent: the connection was lost before the relay answered. They were not sent again."));
     }
     if let Some(until) = counts.until {
-        let late = counts.late(design.metric);
+        let at = campaign.looked_at.map(|at| format!(" (looked at on {})", moment(at))).unwrap_or_default();
+        let later = counts.later;
         let what = if design.metric == Metric::Open { "opened" } else { "clicked" };
         notes.push(format!(
-            "The verdict counts what had happened by the sealed time, {}. {late} recipients {what} for the first time later; they do not count, so that the verdict stays what it is. Raw and strict counts go on.",
-            moment(until)
+            "This page counts what had happened by the sealed time, {}{at}, so that the verdict stays what it is. Later and not counted: {} recipients {what} for the first time, {} letters came back, {} recipients unsubscribed, {} complained.",
+            moment(until),
+            later.successes,
+            later.bounced,
+            later.unsubscribed,
+            later.complained
         ));
     }
     if design.same_letters {
@@ -240,20 +248,6 @@ fn plan(campaign: &Campaign) -> SealedPlan {
             Rule::Automatic => "the rest get the winner, or without one the control",
         }
         .to_owned(),
-        deviations: deviations(campaign),
+        deviations: Vec::new(),
     }
-}
-
-fn deviations(campaign: &Campaign) -> Vec<String> {
-    let mut deviations = Vec::new();
-    if let (Some((variant, by)), Some(due), Some(at)) = (&campaign.chosen, due(campaign), campaign.decided_at)
-        && at < due
-    {
-        deviations.push(format!(
-            "Variant {variant} was chosen for the rest by {by} on {}, before the sealed time of {}.",
-            moment(at),
-            moment(due)
-        ));
-    }
-    deviations
 }

@@ -34,7 +34,7 @@ pub fn p_words(p: f64) -> String {
 
 /// The verdict in words. `difference` is the leader's against the control (or the next best, when the control leads); `due` is when
 /// the observation ends, where known.
-pub fn verdict(decision: &Decision, design: &Design, difference: Option<&Estimate>, due: Option<Timestamp>) -> Verdict {
+pub fn verdict(decision: &Decision, design: &Design, difference: Option<&Estimate>, due: Option<Timestamp>, now: Timestamp) -> Verdict {
     let (what, significance) = (metric_words(design.metric), design.significance);
     let make = |outcome, winner: Option<String>, sentence: String, detail: String| Verdict { outcome, winner, sentence, detail };
     match decision {
@@ -67,6 +67,12 @@ pub fn verdict(decision: &Decision, design: &Design, difference: Option<&Estimat
             )
             .trim()
             .to_owned(),
+        ),
+        Decision::NotYet if due.is_some_and(|due| now >= due) => make(
+            Outcome::NotYet,
+            None,
+            "Not yet: the sealed time has come, and what happened up to then is being counted.".to_owned(),
+            "This takes a moment while Letterlab is running; then it is written down once and stays.".to_owned(),
         ),
         Decision::NotYet if design.method == Method::Anytime => make(
             Outcome::NotYet,

@@ -10,6 +10,7 @@ use letterlab::delivery::store as deliveries;
 use letterlab::experiment::assign::{Candidate, assign};
 use letterlab::ids::{CampaignNumber, Pseudonym};
 use letterlab::ledger::store as events;
+use letterlab::report::page::Arm;
 
 use crate::world::{Engine, Room, World, campaign, on_both_engines, people};
 
@@ -21,6 +22,8 @@ on_both_engines!(
     nobody_is_enrolled_twice,
     the_pseudonyms_of_two_campaigns_share_nothing,
     the_most_restrictive_mode_of_person_and_campaign_counts,
+    the_held_out_get_nothing_and_are_counted,
+    who_agrees_to_less_before_the_letter_leaves_is_in_no_rate,
 );
 
 /// People at three providers in three modes.
@@ -194,6 +197,50 @@ async fn the_most_restrictive_mode_of_person_and_campaign_counts(engine: Engine)
     assert_eq!(modes("pseudonymous"), ["aggregate", "aggregate", "off", "pseudonymous", "pseudonymous"]);
     assert_eq!(modes("aggregate"), ["aggregate", "aggregate", "aggregate", "aggregate", "off"]);
     assert_eq!(modes("off"), ["off"; 5]);
+}
+
+async fn the_held_out_get_nothing_and_are_counted(engine: Engine) {
+    let text = campaign("autumn").replace("observe_hours = 24", "observe_hours = 24\nshare = 0.5\nholdout = 0.1\nrule = \"hand\"");
+    let mut world = World::with_campaign_sent(engine, &people(100), &text).await;
+    let number = world.campaign("autumn").number;
+    let held_out = world.lab.vault.read(|conn| deliveries::planned_holdout(conn, number, -1, 1000)).unwrap();
+    assert_eq!((held_out.len(), world.received().len()), (10, 50));
+    world.wait(24);
+    world.decide("autumn", 'B').unwrap();
+    world.deliver_everything().await;
+    assert_eq!(world.received().len(), 90, "test and rest");
+    let pseudonyms: HashSet<Pseudonym> = held_out.into_iter().map(|planned| planned.pseudonym).collect();
+    assert!(world.received().iter().all(|letter| !pseudonyms.contains(&world.pseudonym_of(letter))));
+    let page = world.results("autumn");
+    assert_eq!((page.held_out, page.arms.iter().map(|arm| arm.enrolled).sum::<u64>()), (10, 50));
+    let counts = world.counts("autumn");
+    assert_eq!((counts.enrolled, counts.accepted, counts.skipped, counts.waiting()), (100, 90, 10, 0));
+    // The world's end checks the conservation laws.
+    assert!(world.status().laws.iter().all(|law| law.holds), "{:?}", world.status().laws);
+}
+
+async fn who_agrees_to_less_before_the_letter_leaves_is_in_no_rate(engine: Engine) {
+    let mut world = World::with_campaign_sent(engine, &people(20), &campaign("summer")).await;
+    world.draft(&campaign("autumn"));
+    world.launch("autumn").unwrap();
+    // Two by a newer form, one by the switch on the page of an earlier letter.
+    world.import(
+        "email,recording_mode,consent_source,consent_date\n\
+         p0@example.org,off,form,2026-11-22\n\
+         p1@example.org,aggregate,form,2026-11-22\n",
+    );
+    world.stop_measuring(&world.letter_to("p2@example.org"));
+    world.deliver_everything().await;
+    let letter = |person: usize| world.letter_to(&format!("p{person}@example.org"));
+    assert_eq!((letter(0).pixel(), letter(2).pixel()), (None, None));
+    assert!(letter(1).pixel().is_some() && letter(3).pixel().is_some());
+    // A shared pixel, counted for the arm and for nobody.
+    world.open(&letter(1).pixel().unwrap(), crate::world::FIREFOX).await;
+    world.click(&letter(3).links()[0], crate::world::FIREFOX).await;
+    let page = world.results("autumn");
+    let sum = |of: fn(&Arm) -> u64| page.arms.iter().map(of).sum::<u64>();
+    assert_eq!((sum(|arm| arm.delivered), sum(|arm| arm.trials), sum(|arm| arm.successes)), (20, 17, 1));
+    assert!(page.notes.iter().any(|note| note.contains("3 of 20 delivered letters are not measured")), "{:?}", page.notes);
 }
 
 fn plan_of(world: &World, name: &str) -> Vec<(u64, Pseudonym, u8)> {

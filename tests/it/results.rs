@@ -5,6 +5,7 @@ use letterlab::ledger::projection;
 use letterlab::ledger::store as events;
 use letterlab::report::export;
 use letterlab::report::page::{CheckLevel, Estimate, Outcome, ResultPage};
+use letterlab::token::Kind;
 
 use crate::mailboxes::Message;
 use crate::world::{Engine, FIREFOX, Room, SCANNER, World, campaign, on_both_engines, people};
@@ -25,6 +26,12 @@ on_both_engines!(
     an_outcome_copied_twice_does_not_hold_the_automatic_rule_up,
     a_choice_by_hand_is_carried_out_and_one_before_its_time_is_told,
     opens_are_counted_without_those_only_prefetched,
+    what_comes_after_the_sealed_time_moves_no_verdict,
+    facts_up_to_the_sealed_time_are_written_down_however_late_one_looks,
+    a_campaign_closed_before_its_time_is_told,
+    a_choice_against_the_test_is_told,
+    a_pause_while_sending_is_told_with_its_times,
+    the_same_letter_twice_wins_nothing_and_a_difference_is_an_alarm,
 );
 
 /// A test of 80 people of 200 in which the first `clicks` letters of each variant are clicked by a person.
@@ -278,4 +285,138 @@ async fn opens_are_counted_without_those_only_prefetched(engine: Engine) {
     let numbers: Vec<(u64, u64)> = page.arms.iter().map(|arm| (arm.successes, arm.trials)).collect();
     assert_eq!(numbers, [(8, 32), (8, 32)]);
     assert_eq!(page.countings[0].counts, [(16, 40), (16, 40)], "raw");
+}
+
+/// What a verdict rests on, without what is only told beside it.
+fn settled(page: &ResultPage) -> serde_json::Value {
+    let mut settled = serde_json::to_value(page).unwrap();
+    for told in ["as_of", "state", "notes"] {
+        settled.as_object_mut().unwrap().remove(told);
+    }
+    settled
+}
+
+async fn what_comes_after_the_sealed_time_moves_no_verdict(engine: Engine) {
+    let world = clicked(engine, &campaign("autumn"), 120, [5, 25]).await;
+    world.wait(24);
+    let uncounted = campaigns::results(&world.lab, &world.campaign("autumn")).unwrap();
+    assert_eq!((uncounted.verdict.outcome, uncounted.looked_at), (Outcome::NotYet, None));
+    assert!(uncounted.verdict.sentence.contains("being counted"), "{}", uncounted.verdict.sentence);
+
+    let before = world.results("autumn");
+    assert_eq!((before.verdict.outcome, before.verdict.winner.as_deref()), (Outcome::Winner, Some("B")));
+    assert_eq!(before.looked_at.as_deref(), Some("2026-11-23 12:00 UTC"));
+    let [control, other] = by_variant(&world);
+    world.wait(2);
+    // Each of these alone would have changed the verdict, had it come in time.
+    for letter in control.iter().skip(10).take(40) {
+        world.click(&letter.links()[0], FIREFOX).await;
+    }
+    for letter in &other {
+        world.click(&letter.links()[0], SCANNER).await;
+    }
+    for letter in other.iter().take(30) {
+        world.returned(&letter.return_path, &crate::mailboxes::delivery_report(letter, "5.1.1", "550 5.1.1 user unknown"));
+    }
+    for letter in other.iter().skip(30) {
+        world.unsubscribe(letter);
+    }
+    let after = world.results("autumn");
+    assert_eq!(settled(&after), settled(&before));
+    for words in ["looked at on 2026-11-23 12:00 UTC", "40 recipients clicked", "30 letters came back", "30 recipients unsubscribed"] {
+        assert!(after.notes.iter().any(|note| note.contains(words)), "{words}: {:?}", after.notes);
+    }
+    // Taking measurement back deletes hits; the counts they were part of stay.
+    world.stop_measuring(&other[31]);
+    assert_eq!(settled(&world.results("autumn")), settled(&before));
+    let number = world.campaign("autumn").number;
+    assert_eq!(world.lab.ledger.read(|conn| projection::verify(conn, number)).unwrap().differences, Vec::<String>::new());
+}
+
+async fn facts_up_to_the_sealed_time_are_written_down_however_late_one_looks(engine: Engine) {
+    let world = clicked(engine, &campaign("autumn"), 80, [5, 25]).await;
+    let [control, other] = by_variant(&world);
+    // Nobody tidies for two days, as when the machine was off.
+    world.wait(24);
+    world.click(&control[5].links()[0], FIREFOX).await;
+    world.wait(24);
+    for letter in control.iter().skip(6) {
+        world.click(&letter.links()[0], FIREFOX).await;
+    }
+    for letter in &other {
+        world.returned(&letter.return_path, &crate::mailboxes::delivery_report(letter, "5.1.1", "550 5.1.1 user unknown"));
+    }
+    let page = world.results("autumn");
+    assert_eq!((page.verdict.outcome, page.verdict.winner.as_deref()), (Outcome::Winner, Some("B")));
+    let numbers: Vec<(u64, u64)> = page.arms.iter().map(|arm| (arm.successes, arm.trials)).collect();
+    assert_eq!(numbers, [(6, 40), (25, 40)], "the sealed moment itself still counts");
+    assert_eq!(page.counted_until.as_deref(), Some("2026-11-23 12:00 UTC"));
+    assert_eq!(page.looked_at.as_deref(), Some("2026-11-24 12:00 UTC"));
+}
+
+async fn a_campaign_closed_before_its_time_is_told(engine: Engine) {
+    let world = clicked(engine, &campaign("autumn"), 80, [5, 25]).await;
+    world.wait(3);
+    world.close("autumn");
+    world.wait(30);
+    let page = world.results("autumn");
+    assert!(page.looked_at.is_some(), "closed campaigns are looked at, too");
+    assert_eq!(page.plan.deviations, ["The campaign was closed on 2026-11-22 15:00 UTC, before the sealed time of 2026-11-23 12:00 UTC."]);
+}
+
+async fn a_choice_against_the_test_is_told(engine: Engine) {
+    let mut world = clicked(engine, &automatic().replace("rule = \"automatic\"", "rule = \"hand\""), 200, [4, 24]).await;
+    world.wait(24);
+    assert_eq!(world.results("autumn").verdict.winner.as_deref(), Some("B"));
+    world.decide("autumn", 'A').unwrap();
+    world.deliver_everything().await;
+    let deviations = world.results("autumn").plan.deviations;
+    assert!(deviations.len() == 1 && deviations[0].contains("though the plan says B: the test found it to win"), "{deviations:?}");
+}
+
+async fn a_pause_while_sending_is_told_with_its_times(engine: Engine) {
+    let mut world = World::new(engine).await;
+    world.import(&people(20));
+    world.draft(&campaign("autumn"));
+    world.launch("autumn").unwrap();
+    campaigns::pause(&world.lab, &world.campaign("autumn"), "a typo was found").unwrap();
+    world.wait(2);
+    campaigns::resume(&world.lab, &world.campaign("autumn")).unwrap();
+    world.deliver_everything().await;
+    // A pause after the test is out touches no comparison.
+    campaigns::pause(&world.lab, &world.campaign("autumn"), "lunch").unwrap();
+    world.wait(1);
+    assert_eq!(
+        world.results("autumn").plan.deviations,
+        ["Sending of the test was paused on 2026-11-22 12:00 UTC until 2026-11-22 14:00 UTC: a typo was found."]
+    );
+}
+
+/// A test of the set-up itself: the same letter in both arms, of which so many are clicked.
+async fn same_letter(engine: Engine, clicks: [usize; 2]) -> World {
+    let text = campaign("autumn")
+        .replace("observe_hours = 24", "observe_hours = 24\nsame_letters = true")
+        .replace("value = \"Two changes, two minutes\"\n", "");
+    let world = World::with_campaign_sent(engine, &people(80), &text).await;
+    let arm = |letter: &Message| usize::from(world.lab.keys.open(Kind::Click, &letter.links()[0]).unwrap().variant.0);
+    let mut left = clicks;
+    for letter in world.received() {
+        assert_eq!(letter.subject, "What changed this autumn");
+        let left = &mut left[arm(&letter)];
+        if *left > 0 {
+            *left -= 1;
+            world.click(&letter.links()[0], FIREFOX).await;
+        }
+    }
+    world.wait(24);
+    world
+}
+
+async fn the_same_letter_twice_wins_nothing_and_a_difference_is_an_alarm(engine: Engine) {
+    let even = same_letter(engine, [10, 13]).await.results("autumn");
+    assert_eq!((even.verdict.outcome, even.verdict.winner), (Outcome::NoWinner, None));
+    assert!(even.verdict.sentence.contains("As it should be"), "{}", even.verdict.sentence);
+    let uneven = same_letter(engine, [4, 25]).await.results("autumn");
+    assert_eq!((uneven.verdict.outcome, uneven.verdict.winner), (Outcome::Stopped, None));
+    assert!(uneven.verdict.sentence.starts_with("Alarm"), "{}", uneven.verdict.sentence);
 }

@@ -128,13 +128,18 @@ async fn a_pause_keeps_its_reason(engine: Engine) {
     let world = World::new(engine).await;
     let ledger = &world.lab.ledger;
     let number = create(ledger, "a");
-    let pause = |reason: Option<&str>| {
-        ledger.write(|conn| store::pause(conn, number, reason)).unwrap();
+    let pause = |reason: Option<&str>, second| {
+        ledger.write(|conn| store::pause(conn, number, reason, at(second))).unwrap();
         stored(ledger, number).paused
     };
-    assert_eq!(pause(Some("a typo")), Some("a typo".to_owned()));
-    assert_eq!(pause(Some("another")), Some("another".to_owned()));
-    assert_eq!(pause(None), None);
+    assert_eq!(pause(Some("a typo"), 1), Some("a typo".to_owned()));
+    assert_eq!(pause(Some("another"), 2), Some("another".to_owned()));
+    assert_eq!(pause(None, 3), None);
+    assert_eq!(pause(None, 4), None);
+    assert_eq!(pause(Some("once more"), 5), Some("once more".to_owned()));
+    let pauses = ledger.read(|conn| store::pauses(conn, number)).unwrap();
+    let times: Vec<_> = pauses.into_iter().map(|pause| (pause.at, pause.until, pause.reason)).collect();
+    assert_eq!(times, [(at(1), Some(at(3)), "a typo".to_owned()), (at(5), None, "once more".to_owned())]);
 }
 
 async fn campaigns_are_found_by_state_oldest_first(engine: Engine) {

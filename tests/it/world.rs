@@ -426,7 +426,7 @@ impl World {
         let subjects: u64 = self.lab.ledger.read(|conn| events::enrolled(conn, campaign.number)).unwrap().values().sum();
         let count = |part| self.lab.vault.read(|conn| deliveries::counts(conn, campaign.number, Some(part))).unwrap().enrolled;
         let chosen = if campaign.decided_at.is_some() { count("rest") } else { 0 };
-        assert_eq!(subjects, count("test") + chosen, "subjects and mailings of {}", campaign.definition.name);
+        assert_eq!(subjects, count("test") + count("holdout") + chosen, "subjects and mailings of {}", campaign.definition.name);
     }
 }
 

@@ -1,7 +1,9 @@
 DROP TABLE withdrawal;
 DROP TABLE counter;
+DROP TABLE look;
 DROP TABLE tally;
 DROP TABLE event;
 DROP TABLE subject;
 DROP TABLE link;
+DROP TABLE pause;
 DROP TABLE campaign;

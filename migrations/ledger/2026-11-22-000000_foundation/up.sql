@@ -17,12 +17,23 @@ CREATE TABLE campaign (
     sending_at BIGINT,
     observing_at BIGINT,
     decided_at BIGINT,
+    -- When the sealed time's facts were written down in look: from then on the result rests on them.
+    looked_at BIGINT,
     closed_at BIGINT,
     paused BOOLEAN NOT NULL DEFAULT FALSE,
     pause_reason TEXT,
     -- The variant sent to the rest, and who or what chose it.
     chosen_variant INTEGER,
     chosen_by TEXT
+);
+
+-- When and why nothing was sent for a while; until is empty while it lasts.
+CREATE TABLE pause (
+    campaign BIGINT NOT NULL REFERENCES campaign (number),
+    at BIGINT NOT NULL,
+    until BIGINT,
+    reason TEXT NOT NULL,
+    PRIMARY KEY (campaign, at)
 );
 
 -- Where each link leads, frozen when the campaign is sealed.
@@ -84,6 +95,15 @@ CREATE TABLE tally (
     name TEXT NOT NULL,
     value BIGINT NOT NULL,
     PRIMARY KEY (campaign, part, variant, name)
+);
+
+-- What was known of a campaign's test at its sealed time, written once: later facts do not move a verdict.
+CREATE TABLE look (
+    campaign BIGINT NOT NULL PRIMARY KEY REFERENCES campaign (number),
+    -- Facts up to this moment, by their own time.
+    until BIGINT NOT NULL,
+    -- JSON: tallies per arm and the arms of first successes in the order of time, to the minute.
+    counts TEXT NOT NULL
 );
 
 -- Running numbers: the last seq given, the projection's cursor, hits refused.

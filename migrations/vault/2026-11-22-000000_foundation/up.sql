@@ -98,6 +98,8 @@ CREATE TABLE outcome (
     pseudonym TEXT NOT NULL,
     kind TEXT NOT NULL CHECK (kind IN ('sent', 'refused', 'failed', 'skipped', 'uncertain', 'bounced', 'complained', 'unsubscribed')),
     reason TEXT NOT NULL,
+    -- For a letter handed over: the recording mode it was made with, which may be less than planned.
+    recording TEXT,
     at BIGINT NOT NULL,
     relayed BOOLEAN NOT NULL DEFAULT FALSE
 );
