@@ -22,9 +22,10 @@ pub const fn metric_words(metric: Metric) -> &'static str {
     }
 }
 
-/// A share as per cent with two digits after the point.
+/// A share as per cent: two digits after the point, none where it is exactly a whole number of per cent, as levels are.
 pub fn percent(share: f64) -> String {
-    format!("{:.2} %", share * 100.0)
+    let percent = share * 100.0;
+    if (percent - percent.round()).abs() < 1e-9 { format!("{percent:.0} %") } else { format!("{percent:.2} %") }
 }
 
 /// A p-value as people write it.
@@ -146,4 +147,17 @@ fn range_words(estimate: &Estimate) -> String {
 pub fn points(difference: f64) -> String {
     let points = difference * 100.0;
     if points < 0.0 { format!("−{:.2}", -points) } else { format!("+{points:.2}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_show_no_needless_zeros_and_rates_two_digits() {
+        for (share, text) in [(0.05, "5 %"), (0.95, "95 %"), (1.0, "100 %"), (0.0, "0 %"), (0.1828, "18.28 %"), (0.001, "0.10 %")] {
+            assert_eq!(percent(share), text);
+        }
+        assert_eq!(percent(0.0501), "5.01 %");
+    }
 }

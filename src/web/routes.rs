@@ -105,6 +105,8 @@ pub static TABLE: &[Entry] = &[
     entry(GET,    "/campaigns/{number}/results",                 Marketer,      || web::to(admin::results::show)),
     entry(GET,    "/campaigns/{number}/results.csv",             Marketer,      || web::to(admin::results::csv)),
     entry(GET,    "/campaigns/{number}/results.json",            Marketer,      || web::to(admin::results::json)),
+    entry(GET,    "/campaigns/{number}/results.R",               Marketer,      || web::to(admin::results::r)),
+    entry(GET,    "/campaigns/{number}/results.py",              Marketer,      || web::to(admin::results::python)),
     entry(POST,   "/campaigns/{number}/share",                   Marketer,      || web::to(admin::results::share)),
     // The server itself.
     entry(GET,    "/status",                                     Administrator, || web::to(admin::status::show)),
@@ -112,6 +114,8 @@ pub static TABLE: &[Entry] = &[
     entry(GET,    "/r/{token}",                                  Reviewer,      || web::to(review::show)),
     entry(GET,    "/r/{token}/results.csv",                      Reviewer,      || web::to(review::csv)),
     entry(GET,    "/r/{token}/results.json",                     Reviewer,      || web::to(review::json)),
+    entry(GET,    "/r/{token}/results.R",                        Reviewer,      || web::to(review::r)),
+    entry(GET,    "/r/{token}/results.py",                       Reviewer,      || web::to(review::python)),
     // Programs.
     entry(GET,    "/api",                                        Anybody,       || web::to(api::describe)),
     entry(GET,    "/api/v1/lists",                               ApiKey,        || web::to(api::people::lists)),
@@ -130,6 +134,8 @@ pub static TABLE: &[Entry] = &[
     entry(GET,    "/api/v1/campaigns/{campaign}/progress",       ApiKey,        || web::to(api::campaigns::progress)),
     entry(GET,    "/api/v1/campaigns/{campaign}/results",        ApiKey,        || web::to(api::campaigns::results)),
     entry(GET,    "/api/v1/campaigns/{campaign}/results.csv",    ApiKey,        || web::to(api::campaigns::results_csv)),
+    entry(GET,    "/api/v1/campaigns/{campaign}/results.R",      ApiKey,        || web::to(api::campaigns::results_r)),
+    entry(GET,    "/api/v1/campaigns/{campaign}/results.py",     ApiKey,        || web::to(api::campaigns::results_python)),
 ];
 
 /// Builds the application.

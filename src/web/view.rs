@@ -8,6 +8,8 @@
 
 pub mod account;
 pub mod api;
+pub mod band;
+pub mod beside;
 pub mod campaign;
 pub mod campaign_form;
 pub mod chart;

@@ -57,6 +57,7 @@ on_both_engines!(
     a_file_is_imported_and_removed,
     a_draft_is_written_changed_and_deleted_with_nothing_lost,
     no_page_for_reviewers_names_a_person,
+    a_result_names_chances_guards_and_power_and_is_saved_as_scripts,
 );
 
 /// The real server over a world's lab; ends with this value.
@@ -640,6 +641,9 @@ async fn a_draft_is_written_changed_and_deleted_with_nothing_lost(engine: Engine
             ("level", "5"),
             ("hours", "48"),
             ("rule", "hand"),
+            ("method", "anytime"),
+            ("holdout", "0"),
+            ("planned_lift", "30"),
         ]
     };
     let reply = server.post("/campaigns/new", &session, &form("Dear {{ frist_name }}", "from-form")).await;
@@ -649,6 +653,7 @@ async fn a_draft_is_written_changed_and_deleted_with_nothing_lost(engine: Engine
     assert_eq!((reply.status, reply.header("location")), (303, "/campaigns/1?done=drafted"), "{}", reply.text());
     let page = server.get("/campaigns/1", &session).await.text();
     assert!(page.contains("Seal and launch") && page.contains("1 of 2 people"), "{page}");
+    assert!(page.contains("What this test can show") && page.contains("a click rate of 3 % is assumed"), "{page}");
     let preview = server.get("/campaigns/1/preview/b", &session).await;
     assert!(
         preview.header("content-security-policy").starts_with("sandbox;") && preview.text().contains("[first_name]"),
@@ -657,6 +662,7 @@ async fn a_draft_is_written_changed_and_deleted_with_nothing_lost(engine: Engine
     );
     let edit = server.get("/campaigns/1/edit", &session).await.text();
     assert!(edit.contains("Dear {{ first_name }}") && edit.contains("value=\"50\""), "{edit}");
+    assert!(edit.contains("value=\"anytime\" checked") && edit.contains("name=\"holdout\" type=\"number\" value=\"0\""), "{edit}");
     let reply = server.post("/campaigns/1/edit", &session, &form("Dear {{ first_name }}, welcome", "from-form-2")).await;
     assert_eq!(reply.header("location"), "/campaigns/1?done=changed", "{}", reply.text());
     let file = server.get("/campaigns/1/campaign.toml", &session).await.text();
@@ -685,7 +691,13 @@ async fn no_page_for_reviewers_names_a_person(engine: Engine) {
     let world = sent(engine).await;
     let server = Server::start(&world.lab);
     let link = path_of(&letterlab::app::campaigns::share(&world.lab, &world.campaign("story"), 30));
-    for path in [link.clone(), format!("{link}/results.csv"), format!("{link}/results.json")] {
+    for path in [
+        link.clone(),
+        format!("{link}/results.csv"),
+        format!("{link}/results.json"),
+        format!("{link}/results.R"),
+        format!("{link}/results.py"),
+    ] {
         let reply = server.get(&path, "").await;
         let text = reply.text().to_lowercase();
         assert_eq!(reply.status, 200, "{path}");
@@ -699,4 +711,51 @@ async fn no_page_for_reviewers_names_a_person(engine: Engine) {
         }
         assert_eq!(reply.header("set-cookie"), "");
     }
+}
+
+async fn a_result_names_chances_guards_and_power_and_is_saved_as_scripts(engine: Engine) {
+    let world = World::with_campaign_sent(
+        engine,
+        &crate::world::people(80),
+        &CAMPAIGN.replace("[[variants]]\n[[", "secondary = [\"click\"]\n[[variants]]\n[["),
+    )
+    .await;
+    for letter in world.received().iter().take(30) {
+        world.open(&letter.pixel().unwrap(), FIREFOX).await;
+    }
+    world.tidy();
+    let key = accounts(&world.lab);
+    let server = Server::start(&world.lab);
+    let session = server.log_in("max").await;
+    let link = path_of(&letterlab::app::campaigns::share(&world.lab, &world.campaign("story"), 30));
+    let text = server.get(&link, "").await.text();
+    for words in [
+        "The chances",
+        "never replaces it",
+        "Guards",
+        "Unsubscribe, variant B",
+        "Power reached",
+        "does not decide",
+        "descriptive",
+        "95 % interval",
+    ] {
+        assert!(text.contains(words), "{words} on {text}");
+    }
+    assert!(!text.contains("95%") && !text.contains("5.00 %</dd>"), "one style of per cent: {text}");
+    let of_marketer = "/campaigns/1".to_owned();
+    for (base, cookie, key) in
+        [(&link, "", ""), (&of_marketer, session.as_str(), ""), (&"/api/v1/campaigns/story".to_owned(), "", key.as_str())]
+    {
+        for (ending, kind, words) in
+            [("R", "text/x-r; charset=utf-8", "arm <- c(\"A\", \"B\")"), ("py", "text/x-python; charset=utf-8", "arm = [\"A\", \"B\"]")]
+        {
+            let path = format!("{base}/results.{ending}");
+            let reply = server.send(Method::GET, &path, &[("cookie", cookie), ("authorization", key)], "").await;
+            assert_eq!((reply.status, reply.header("content-type")), (200, kind), "{path}");
+            assert_eq!(reply.header("content-disposition"), format!("attachment; filename=\"story-results.{ending}\""));
+            assert!(reply.text().contains(words), "{path}: {}", reply.text());
+        }
+    }
+    let page = server.get(&link, "").await.text();
+    assert!(page.contains(&format!("{link}/results.R")) && page.contains(&format!("{link}/results.py")));
 }

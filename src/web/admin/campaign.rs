@@ -5,6 +5,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template as _;
 
 use super::campaigns::stage;
+use super::draft_plan::outlook;
 use super::steer::{actions, done};
 use crate::app::campaigns::{self, CampaignError, Progress};
 use crate::app::lab::Lab;
@@ -13,7 +14,7 @@ use crate::campaign::state::State;
 use crate::campaign::store::{self as store, Campaign};
 use crate::content::{Body, BodyFormat, Element};
 use crate::db::DbError;
-use crate::experiment::design::{Metric, Rule};
+use crate::experiment::design::{Method, Metric, Rule};
 use crate::ids::{CampaignNumber, VariantNumber};
 use crate::report::results::due;
 use crate::report::wording::{metric_words, moment};
@@ -22,7 +23,7 @@ use crate::web::error::Fault;
 use crate::web::form::Fields;
 use crate::web::session::User;
 use crate::web::view::campaign::{CampaignView, LinkRow, VariantCard, VariantFact, Warning, steps};
-use crate::web::view::format::{chosen_percent, count, counted};
+use crate::web::view::format::{count, counted, level};
 use crate::web::view::progress::{ArmCounts, ProgressCounts, ProgressView};
 use crate::web::view::{Fact, Section, Tone};
 use crate::web::{Web, page};
@@ -43,6 +44,7 @@ struct Known {
     people: Option<(u64, u64)>,
     problems: Vec<crate::campaign::file::Problem>,
     arms: Vec<Arm>,
+    outlook: Vec<String>,
 }
 
 /// `GET /campaigns/{number}`
@@ -76,6 +78,7 @@ pub async fn show(web: web::Data<Web>, user: User, number: web::Path<String>, re
         file_url: format!("{url}/campaign.toml"),
         element: definition.element.to_string(),
         plan: plan(&campaign),
+        outlook: known.outlook.clone(),
         seal: campaign.sealed.as_ref().map(|sealed| sealed.hash.clone()),
         variants: variants(&url, definition, &known.arms),
         links: links(&known),
@@ -98,6 +101,7 @@ fn read(lab: &Lab, campaign: &Campaign) -> Result<Known, CampaignError> {
         problems: if campaign.state == State::Draft { campaigns::check_definition(lab, &campaign.definition)? } else { Vec::new() },
         // What does not compile is among the problems.
         arms: campaign.definition.arms().unwrap_or_default(),
+        outlook: if campaign.state == State::Draft { outlook(lab, &campaign.definition)? } else { Vec::new() },
     })
 }
 
@@ -118,18 +122,26 @@ fn plan(campaign: &Campaign) -> Vec<Fact> {
         Rule::Hand => "somebody looks and chooses",
         Rule::Automatic => "the winner, or without one the control, goes to the rest by itself",
     };
+    let method = match design.method {
+        Method::Fixed => "looked at once, at the end",
+        Method::Anytime => "may be looked at always, ends as soon as it is clear",
+    };
     let mut facts = vec![
         Fact::new("Compared by", metric_words(design.metric)),
-        Fact::new("Part of the list in the test", &chosen_percent(design.share)),
-        Fact::new("Significance level", &chosen_percent(design.significance)),
+        Fact::new("Part of the list in the test", &level(design.share)),
+        Fact::new("Significance level", &level(design.significance)),
         Fact::new(
             "Observation",
             &format!("{} after the last letter of the test", counted(u64::from(design.observe_hours), "hour", "hours")),
         ),
+        Fact::new("Method", method),
         Fact::new("Then", rule),
         Fact::new("Recorded at most", definition.recording.as_str()),
         Fact::new("From", &definition.sender.address),
     ];
+    if design.holdout > 0.0 {
+        facts.push(Fact::new("Held out", &format!("{} of the list receive nothing", level(design.holdout))));
+    }
     if let Some(reply_to) = &definition.sender.reply_to {
         facts.push(Fact::new("Answers to", reply_to));
     }
@@ -170,7 +182,7 @@ fn variants(url: &str, definition: &Definition, arms: &[Arm]) -> Vec<VariantCard
             VariantCard {
                 letter: arm.variant.to_string(),
                 colour: index,
-                share: format!("{:.0}%", f64::from(weight) * 100.0 / f64::from(total.max(1))),
+                share: format!("{:.0} %", f64::from(weight) * 100.0 / f64::from(total.max(1))),
                 facts,
                 preview_url: format!("{url}/preview/{}", arm.variant.to_string().to_lowercase()),
             }

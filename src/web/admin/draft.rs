@@ -9,6 +9,7 @@ use super::draft_form::{self, CampaignText, lines};
 use crate::app::campaigns::{self, CampaignError};
 use crate::campaign::file::{Problem, template};
 use crate::campaign::state::State;
+use crate::campaign::store::Campaign;
 use crate::ids::CampaignNumber;
 use crate::vault::store;
 use crate::web::error::Fault;
@@ -73,8 +74,9 @@ async fn judge_text(web: &Web, text: String) -> Result<Vec<Problem>, Fault> {
     web.run(move |lab| campaigns::check(lab, &text, &no_files).map(|(_, problems)| problems)).await
 }
 
-async fn take_form(web: &Web, form: PostForm, number: Option<CampaignNumber>) -> Result<HttpResponse, Fault> {
-    let typed = draft_form::read(&form.fields);
+async fn take_form(web: &Web, form: PostForm, before: Option<&Campaign>) -> Result<HttpResponse, Fault> {
+    let number = before.map(|campaign| campaign.number);
+    let typed = draft_form::read(&form.fields, before.map(|campaign| &campaign.definition));
     let problems = if typed.problems.is_empty() {
         match store_text(web, number, typed.text.write()).await? {
             Ok(stored) => return Ok(stored_page(stored, number)),
@@ -146,7 +148,7 @@ pub async fn edit(web: web::Data<Web>, user: User, number: web::Path<String>) ->
 /// `POST /campaigns/{number}/edit`
 pub async fn change(web: web::Data<Web>, number: web::Path<String>, form: PostForm) -> Result<HttpResponse, Fault> {
     let campaign = find(&web, &number).await?;
-    take_form(&web, form, Some(campaign.number)).await
+    take_form(&web, form, Some(&campaign)).await
 }
 
 /// `POST /campaigns/{number}/edit-file`, with `toml_file` or `toml`.

@@ -4,14 +4,16 @@
 //! Cast: [`CampaignText`] (the file, key by key), [`Typed`] (a form read: text and what could not even be written as one),
 //! [`place`] (problems to the fields they are about).
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::campaign::definition::Definition;
 use crate::campaign::file::Problem;
 use crate::content::{BodyFormat, Element, Facet};
-use crate::experiment::design::Rule;
+use crate::experiment::design::{Design, Limit, Method, Rule};
 use crate::web::form::Fields;
-use crate::web::view::campaign_form::{NewCampaignView, VariantInput, body_formats, elements, metrics, rules};
+use crate::web::view::campaign_form::{NewCampaignView, VariantInput, body_formats, elements, methods, metrics, rules};
 use crate::web::view::people::recording_modes;
 use crate::web::view::{Choices, Field};
 
@@ -58,6 +60,32 @@ struct TestText {
     significance: f64,
     observe_hours: u32,
     rule: String,
+    method: String,
+    planned_lift: f64,
+    holdout: f64,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    same_letters: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    secondary: Vec<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    guards: BTreeMap<&'static str, GuardText>,
+}
+
+/// A guard that is not at its usual limit.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(untagged)]
+enum GuardText {
+    Moved { margin: f64, level: f64 },
+    Off { off: bool },
+}
+
+fn guards_of(design: &Design) -> BTreeMap<&'static str, GuardText> {
+    let changed = |usual: &Limit| match design.guards.iter().find(|limit| limit.guard == usual.guard) {
+        None => Some(GuardText::Off { off: true }),
+        Some(limit) if limit == usual => None,
+        Some(limit) => Some(GuardText::Moved { margin: limit.margin, level: limit.level }),
+    };
+    Limit::USUAL.iter().filter_map(|usual| Some((usual.guard.as_str(), changed(usual)?))).collect()
 }
 
 #[derive(Debug, Serialize)]
@@ -110,6 +138,12 @@ impl CampaignText {
                 significance: design.significance,
                 observe_hours: design.observe_hours,
                 rule: if design.rule == Rule::Automatic { "automatic" } else { "hand" }.to_owned(),
+                method: design.method.as_str().to_owned(),
+                planned_lift: design.planned_lift,
+                holdout: design.holdout,
+                same_letters: design.same_letters,
+                secondary: design.secondary.iter().map(|metric| metric.as_str().to_owned()).collect(),
+                guards: guards_of(design),
             },
             variants: definition
                 .variants
@@ -141,12 +175,23 @@ pub struct Typed {
     rows: Vec<usize>,
 }
 
-/// Reads a form.
-pub fn read(fields: &Fields) -> Typed {
+/// Reads a form. What the form does not ask for (secondary metrics, guards, the same letter in every arm) stays as it was `before`.
+pub fn read(fields: &Fields, before: Option<&Definition>) -> Typed {
     let mut problems = Vec::new();
     let share = per_cent(fields.trimmed("test_share"), "test.share", &mut problems);
     let significance = per_cent(fields.trimmed("level"), "test.significance", &mut problems);
     let observe_hours = whole(fields.trimmed("hours"), "test.observe_hours", 72, &mut problems);
+    let method = Some(fields.trimmed("method")).filter(|word| !word.is_empty()).unwrap_or(Method::Fixed.as_str()).to_owned();
+    let mut unless_empty = |name: &str, key: &str, otherwise: f64| match fields.trimmed(name) {
+        "" => otherwise,
+        text => per_cent(text, key, &mut problems),
+    };
+    let holdout = unless_empty("holdout", "test.holdout", 0.0);
+    let planned_lift = unless_empty("planned_lift", "test.planned_lift", Design::default().planned_lift);
+    let kept = before.map(|definition| CampaignText::of(definition).test);
+    let (same_letters, secondary, guards) = kept.map(|test| (test.same_letters, test.secondary, test.guards)).unwrap_or_default();
+    // A secondary metric that has become the primary one is no longer secondary.
+    let secondary = secondary.into_iter().filter(|metric| metric != fields.trimmed("metric")).collect();
     let mut variants = Vec::new();
     let mut rows = Vec::new();
     for row in 1..=VARIANTS_MOST {
@@ -158,7 +203,8 @@ pub fn read(fields: &Fields) -> Typed {
         let weight = fields.trimmed(&format!("variant_{row}_weight"));
         let key = format!("variants[{}].weight", variants.len());
         let weight = if weight.is_empty() { 1 } else { whole(weight, &key, 1, &mut problems) };
-        let value = Some(value).filter(|value| !(is_control && value.trim().is_empty()));
+        let may_be_empty = is_control || same_letters;
+        let value = Some(value).filter(|value| !(may_be_empty && value.trim().is_empty()));
         rows.push(row);
         variants.push(VariantText { value, weight });
     }
@@ -193,6 +239,12 @@ pub fn read(fields: &Fields) -> Typed {
             significance,
             observe_hours,
             rule: text("rule"),
+            method,
+            planned_lift,
+            holdout,
+            same_letters,
+            secondary,
+            guards,
         },
         variants,
     };
@@ -240,6 +292,9 @@ pub fn refill(view: &mut NewCampaignView, fields: &Fields) {
     view.metric = metrics(fields.get("metric"));
     view.level = field("level");
     view.hours = field("hours");
+    view.method = methods(fields.get("method"));
+    view.holdout = field("holdout");
+    view.planned_lift = field("planned_lift");
     view.rule = rules(fields.get("rule"));
     let used = (1..=VARIANTS_MOST).filter(|row| !fields.get(&format!("variant_{row}_value")).trim().is_empty()).max().unwrap_or_default();
     view.variants = (1..=used.max(VARIANTS_SHOWN))
@@ -282,6 +337,9 @@ pub fn fill(view: &mut NewCampaignView, definition: &Definition) {
     view.metric = metrics(&text.test.metric);
     view.level = Field::new(&in_per_cent(text.test.significance));
     view.hours = Field::new(&text.test.observe_hours.to_string());
+    view.method = methods(&text.test.method);
+    view.holdout = Field::new(&in_per_cent(text.test.holdout));
+    view.planned_lift = Field::new(&in_per_cent(text.test.planned_lift));
     view.rule = rules(&text.test.rule);
     let count = text.variants.len().max(VARIANTS_SHOWN);
     view.variants = (1..=count)
@@ -305,6 +363,8 @@ pub fn place(view: &mut NewCampaignView, typed: &Typed, problems: &[Problem]) {
         // The form asks for per cent, the file for fractions.
         let message = match problem.key.as_str() {
             "test.share" => "Write more than 0 and at most 100 per cent",
+            "test.holdout" => "Write 0 to below 100 per cent; together with the share in the test at most 100",
+            "test.planned_lift" => "Write a relative difference above 0 per cent; 20 is a fifth more",
             "test.significance" => "Write 0.01 to 20 per cent; 5 is usual",
             _ => &problem.message,
         };
@@ -327,6 +387,9 @@ pub fn place(view: &mut NewCampaignView, typed: &Typed, problems: &[Problem]) {
             "test.share" => Some(&mut view.test_share.error),
             "test.significance" => Some(&mut view.level.error),
             "test.observe_hours" => Some(&mut view.hours.error),
+            "test.method" => Some(&mut view.method.error),
+            "test.holdout" => Some(&mut view.holdout.error),
+            "test.planned_lift" => Some(&mut view.planned_lift.error),
             "test.rule" => Some(&mut view.rule.error),
             key => variant_place(&mut view.variants, typed, key),
         };
@@ -400,7 +463,7 @@ mod tests {
 
     #[test]
     fn what_is_typed_reads_back_as_the_same_campaign_and_fills_the_same_form() {
-        let typed = read(&form(&[]));
+        let typed = read(&form(&[]), None);
         assert_eq!(typed.problems, vec![]);
         let definition = file::read(&typed.text.write(), &|_| Err("no".to_owned())).unwrap();
         assert_eq!(definition.newsletter.subject, "Hello \"you\"");
@@ -416,9 +479,32 @@ mod tests {
     }
 
     #[test]
+    fn what_the_form_does_not_ask_for_survives_it() {
+        let text = file::template()
+            .replace("share = 1.0 ", "share = 0.5 ")
+            .replace("holdout = 0.0", "holdout = 0.1")
+            .replace("method = \"fixed\"", "method = \"anytime\"")
+            .replace("{ margin = 0.005 }", "{ margin = 0.02 }\nguards.bounce = { off = true }");
+        let load = |_: &str| Err("no".to_owned());
+        let before = file::read(&text, &load).unwrap();
+        assert_eq!(file::read(&CampaignText::of(&before).write(), &load).unwrap(), before);
+        let typed = read(&form(&[("method", "anytime"), ("holdout", "10"), ("planned_lift", "30"), ("test_share", "50")]), Some(&before));
+        let design = file::read(&typed.text.write(), &load).unwrap().design;
+        assert_eq!((design.guards, design.secondary), (before.design.guards, before.design.secondary));
+        assert_eq!((design.method, design.holdout, design.planned_lift), (Method::Anytime, 0.1, 0.3));
+        let mut view = NewCampaignView::empty(Page::default(), &[]);
+        let fields = form(&[("holdout", "80")]);
+        let typed = read(&fields, None);
+        let problems = file::read(&typed.text.write(), &load).unwrap().problems(None);
+        refill(&mut view, &fields);
+        place(&mut view, &typed, &problems);
+        assert!(view.holdout.error.is_some(), "{problems:?}");
+    }
+
+    #[test]
     fn each_complaint_stands_at_its_field() {
         let fields = form(&[("test_share", "many"), ("variant_4_value", "Good day"), ("name", "two words"), ("element", "block-text")]);
-        let typed = read(&fields);
+        let typed = read(&fields, None);
         let mut problems = typed.problems.clone();
         match file::read(&typed.text.write(), &|_| Err("no".to_owned())) {
             Ok(definition) => problems.extend(definition.problems(None)),
@@ -430,7 +516,7 @@ mod tests {
         assert!(view.test_share.error.is_some() && view.block.error.is_some(), "{problems:?}");
         assert_eq!(view.test_share.value, "many", "what was typed stays");
         let fields = form(&[("variant_4_value", "Good day"), ("name", "two words")]);
-        let typed = read(&fields);
+        let typed = read(&fields, None);
         let problems = file::read(&typed.text.write(), &|_| Err("no".to_owned())).unwrap().problems(None);
         let mut view = NewCampaignView::empty(Page::default(), &[]);
         refill(&mut view, &fields);

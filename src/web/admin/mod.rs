@@ -6,6 +6,7 @@ pub mod campaign;
 pub mod campaigns;
 pub mod draft;
 mod draft_form;
+mod draft_plan;
 pub mod import;
 pub mod login;
 pub mod people;

@@ -1,4 +1,4 @@
-//! A campaign's result for those logged in, as page, CSV and JSON, and links for reviewers.
+//! A campaign's result for those logged in, as page, CSV, JSON and scripts, and links for reviewers.
 
 use actix_web::http::header;
 use actix_web::{HttpResponse, web};
@@ -8,6 +8,7 @@ use crate::app::campaigns;
 use crate::campaign::store::Campaign;
 use crate::report::export;
 use crate::report::page::ResultPage;
+use crate::report::script::{Language, script};
 use crate::web::error::Fault;
 use crate::web::form::PostForm;
 use crate::web::session::User;
@@ -29,9 +30,8 @@ async fn view(web: &Web, user: &User, campaign: Campaign, created: Option<String
     let result = compute(web, campaign).await?;
     let links = ResultLinks {
         campaign_url: Some(url.clone()),
-        csv_url: format!("{url}/results.csv"),
-        json_url: format!("{url}/results.json"),
         reviewers: Some(ReviewerLinks { create_url: format!("{url}/share"), created }),
+        ..ResultLinks::below(&format!("{url}/"))
     };
     let frame = user.page(&format!("Result of {}", result.campaign), Section::Campaigns);
     page(&ResultView::new(frame, &result, links))
@@ -52,6 +52,16 @@ pub async fn json(web: web::Data<Web>, _user: User, number: web::Path<String>) -
     Ok(as_json(&compute(&web, find(&web, &number).await?).await?))
 }
 
+/// `GET /campaigns/{number}/results.R`
+pub async fn r(web: web::Data<Web>, _user: User, number: web::Path<String>) -> Result<HttpResponse, Fault> {
+    Ok(as_script(&compute(&web, find(&web, &number).await?).await?, Language::R))
+}
+
+/// `GET /campaigns/{number}/results.py`
+pub async fn python(web: web::Data<Web>, _user: User, number: web::Path<String>) -> Result<HttpResponse, Fault> {
+    Ok(as_script(&compute(&web, find(&web, &number).await?).await?, Language::Python))
+}
+
 /// A result to save as CSV.
 pub fn as_csv(result: &ResultPage) -> Result<HttpResponse, Fault> {
     let text = export::csv(result).map_err(Fault::internal)?;
@@ -62,6 +72,15 @@ pub fn as_csv(result: &ResultPage) -> Result<HttpResponse, Fault> {
 /// A result to save as JSON.
 pub fn as_json(result: &ResultPage) -> HttpResponse {
     HttpResponse::Ok().insert_header(attachment(result, "json")).json(result)
+}
+
+/// A result to save as a script that computes it again.
+pub fn as_script(result: &ResultPage, language: Language) -> HttpResponse {
+    let (kind, ending) = match language {
+        Language::R => ("text/x-r; charset=utf-8", "R"),
+        Language::Python => ("text/x-python; charset=utf-8", "py"),
+    };
+    HttpResponse::Ok().content_type(kind).insert_header(attachment(result, ending)).body(script(result, language))
 }
 
 fn attachment(result: &ResultPage, ending: &str) -> (header::HeaderName, String) {

@@ -10,9 +10,10 @@ use crate::campaign::file::Problem;
 use crate::campaign::state::State;
 use crate::campaign::store::Campaign;
 use crate::ids::CampaignNumber;
+use crate::report::script::Language;
 use crate::web::Web;
 use crate::web::admin::draft::no_files;
-use crate::web::admin::results::{as_csv, compute};
+use crate::web::admin::results::{as_csv, as_script, compute};
 use crate::web::error::Fault;
 use crate::web::form::read_body;
 use crate::web::session::Program;
@@ -166,4 +167,16 @@ pub async fn results(web: web::Data<Web>, _program: Program, name: web::Path<Str
 pub async fn results_csv(web: web::Data<Web>, _program: Program, name: web::Path<String>) -> Result<HttpResponse, Fault> {
     let campaign = find(&web, name.into_inner()).await?;
     as_csv(&compute(&web, campaign).await?)
+}
+
+/// `GET /api/v1/campaigns/{campaign}/results.R`
+pub async fn results_r(web: web::Data<Web>, _program: Program, name: web::Path<String>) -> Result<HttpResponse, Fault> {
+    let campaign = find(&web, name.into_inner()).await?;
+    Ok(as_script(&compute(&web, campaign).await?, Language::R))
+}
+
+/// `GET /api/v1/campaigns/{campaign}/results.py`
+pub async fn results_python(web: web::Data<Web>, _program: Program, name: web::Path<String>) -> Result<HttpResponse, Fault> {
+    let campaign = find(&web, name.into_inner()).await?;
+    Ok(as_script(&compute(&web, campaign).await?, Language::Python))
 }

@@ -50,6 +50,8 @@ fn purpose(method: &Method, path: &str) -> &'static str {
         (_, "progress") => "How far sending is, and live counts per arm.",
         (_, "results") => "The result: verdict, rates, intervals, checks, the sealed plan.",
         (_, "results.csv") => "Its counts, one line per arm.",
+        (_, "results.R") => "A script for R that computes its numbers again from the counts.",
+        (_, "results.py") => "The same for Python, standard library only.",
         _ => "",
     }
 }

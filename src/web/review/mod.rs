@@ -2,19 +2,18 @@
 
 use actix_web::{HttpResponse, web};
 
-use super::admin::results::{as_csv, as_json, compute};
+use super::admin::results::{as_csv, as_json, as_script, compute};
 use super::error::Fault;
 use super::session::Review;
 use super::view::Page;
 use super::view::result::{ResultLinks, ResultView};
 use super::{Web, page};
+use crate::report::script::Language;
 
 /// `GET /r/{token}`
 pub async fn show(web: web::Data<Web>, review: Review) -> Result<HttpResponse, Fault> {
-    let url = format!("/r/{}", review.token);
+    let links = ResultLinks::below(&format!("/r/{}/", review.token));
     let result = compute(&web, review.campaign).await?;
-    let links =
-        ResultLinks { campaign_url: None, csv_url: format!("{url}/results.csv"), json_url: format!("{url}/results.json"), reviewers: None };
     page(&ResultView::new(Page::anonymous(&format!("Result of {}", result.campaign)), &result, links))
 }
 
@@ -26,4 +25,14 @@ pub async fn csv(web: web::Data<Web>, review: Review) -> Result<HttpResponse, Fa
 /// `GET /r/{token}/results.json`
 pub async fn json(web: web::Data<Web>, review: Review) -> Result<HttpResponse, Fault> {
     Ok(as_json(&compute(&web, review.campaign).await?))
+}
+
+/// `GET /r/{token}/results.R`
+pub async fn r(web: web::Data<Web>, review: Review) -> Result<HttpResponse, Fault> {
+    Ok(as_script(&compute(&web, review.campaign).await?, Language::R))
+}
+
+/// `GET /r/{token}/results.py`
+pub async fn python(web: web::Data<Web>, review: Review) -> Result<HttpResponse, Fault> {
+    Ok(as_script(&compute(&web, review.campaign).await?, Language::Python))
 }

@@ -303,6 +303,8 @@ pub struct CampaignView {
     pub element: String,
     /// The plan in facts.
     pub plan: Vec<Fact>,
+    /// What the test can show, for a draft; otherwise empty.
+    pub outlook: Vec<String>,
     /// Hash of the sealed plan and its time, once sealed.
     pub seal: Option<String>,
     /// The variants, control first.

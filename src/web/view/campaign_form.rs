@@ -1,6 +1,6 @@
 //! The form for a new campaign: everything typed survives an error, and every complaint stands at its field.
 //!
-//! Cast: [`NewCampaignView`], [`VariantInput`], and the options of its choices ([`body_formats`], [`elements`], [`metrics`]).
+//! Cast: [`NewCampaignView`], [`VariantInput`], and the options of its choices ([`body_formats`], [`elements`], [`metrics`], [`methods`], [`rules`]).
 //! It never validates: the caller puts complaints into the fields.
 
 use super::{Choice, Choices, Field, Page};
@@ -66,6 +66,12 @@ pub struct NewCampaignView {
     pub level: Field,
     /// `hours` of observation.
     pub hours: Field,
+    /// `method`: [`methods`].
+    pub method: Choices,
+    /// `holdout`, per cent of the list.
+    pub holdout: Field,
+    /// `planned_lift`, per cent.
+    pub planned_lift: Field,
     /// `rule`: [`rules`].
     pub rule: Choices,
     /// `toml`: the file's text as pasted, with its complaint (file, key, line).
@@ -104,6 +110,9 @@ impl NewCampaignView {
             metric: metrics("click"),
             level: Field::new("5"),
             hours: Field::new("48"),
+            method: methods("fixed"),
+            holdout: Field::new("0"),
+            planned_lift: Field::new("20"),
             rule: rules("hand"),
             ..Self::default()
         }
@@ -123,9 +132,11 @@ impl NewCampaignView {
             &self.test_share,
             &self.level,
             &self.hours,
+            &self.holdout,
+            &self.planned_lift,
             &self.toml,
         ];
-        let choices = [&self.list, &self.format, &self.mode, &self.element, &self.metric, &self.rule];
+        let choices = [&self.list, &self.format, &self.mode, &self.element, &self.metric, &self.method, &self.rule];
         let variants = self.variants.iter().flat_map(|variant| [&variant.value, &variant.weight]);
         fields.into_iter().chain(variants).filter(|field| field.error.is_some()).count()
             + choices.into_iter().filter(|choice| choice.error.is_some()).count()
@@ -169,6 +180,18 @@ pub fn metrics(chosen: &str) -> Choices {
         &[
             ("click", "Unique clicks", "Recipients with a click by a person. The sturdiest choice."),
             ("open", "Unique opens", "Recipients with an open by a person. Many machines open too; expect to need more people."),
+        ],
+        chosen,
+    );
+    Choices { options, error: None }
+}
+
+/// When the result is looked at, `chosen` marked.
+pub fn methods(chosen: &str) -> Choices {
+    let options = Choice::several(
+        &[
+            ("fixed", "Once, at the end", "Finds a difference with the fewest people; looking earlier decides nothing."),
+            ("anytime", "Whenever you like", "Ends by itself as soon as the difference is clear, but needs more people."),
         ],
         chosen,
     );

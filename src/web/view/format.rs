@@ -2,6 +2,8 @@
 //!
 //! Pure functions, one wording for every page. Rates are fractions (0.034 is 3.4 %); a value that is not finite becomes a dash.
 
+use crate::report::reading::chance_words;
+
 /// What stands where there is no number.
 pub const DASH: &str = "–";
 
@@ -18,18 +20,23 @@ pub fn count(number: u64) -> String {
     text
 }
 
-/// A fraction as per cent with two decimals: `0.0342` as `3.42%`.
+/// A fraction as per cent with two decimals: `0.0342` as `3.42 %`.
 pub fn percent(fraction: f64) -> String {
-    if fraction.is_finite() { format!("{:.2}%", fraction * 100.0) } else { DASH.to_owned() }
+    if fraction.is_finite() { format!("{:.2} %", fraction * 100.0) } else { DASH.to_owned() }
 }
 
-/// A chosen fraction as per cent without needless zeros: `0.5` as `50%`, `0.333` as `33.3%`.
-pub fn chosen_percent(fraction: f64) -> String {
+/// A level, share or other chosen fraction as per cent without needless zeros: `0.5` as `50 %`, `0.333` as `33.3 %`.
+pub fn level(fraction: f64) -> String {
     if !fraction.is_finite() {
         return DASH.to_owned();
     }
     let text = format!("{:.4}", fraction * 100.0);
-    format!("{}%", text.trim_end_matches('0').trim_end_matches('.'))
+    format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
+/// A chance without pretending certainty: `83 %`, `over 99.9 %`.
+pub fn chance(chance: f64) -> String {
+    if chance.is_finite() { chance_words(chance) } else { DASH.to_owned() }
 }
 
 /// A difference of two fractions in percentage points with its sign: `0.0061` as `+0.61`, with a true minus sign.
@@ -37,9 +44,9 @@ pub fn points(difference: f64) -> String {
     signed(difference * 100.0, 2)
 }
 
-/// A ratio of two rates as relative change: `1.18` as `+18.0%`.
+/// A ratio of two rates as relative change: `1.18` as `+18.0 %`.
 pub fn lift(ratio: f64) -> String {
-    if ratio.is_finite() { format!("{}%", signed((ratio - 1.0) * 100.0, 1)) } else { DASH.to_owned() }
+    if ratio.is_finite() { format!("{} %", signed((ratio - 1.0) * 100.0, 1)) } else { DASH.to_owned() }
 }
 
 /// A p-value: `0.0031`, `< 0.0001`, `0.42`.
@@ -57,7 +64,7 @@ pub fn p_value(p: f64) -> String {
 
 /// `part` of `whole` as per cent with one decimal, a dash when there is no whole.
 pub fn share(part: u64, whole: u64) -> String {
-    if whole == 0 { DASH.to_owned() } else { format!("{:.1}%", part as f64 * 100.0 / whole as f64) }
+    if whole == 0 { DASH.to_owned() } else { format!("{:.1} %", part as f64 * 100.0 / whole as f64) }
 }
 
 /// A plural that counts: `1 person`, `2 people`.
@@ -94,7 +101,7 @@ mod tests {
         for (difference, text) in [(0.0061, "+0.61"), (-0.0061, "−0.61"), (0.00001, "0.00"), (-0.00001, "0.00"), (f64::NAN, DASH)] {
             assert_eq!(points(difference), text);
         }
-        assert_eq!(lift(1.18), "+18.0%");
+        assert_eq!(lift(1.18), "+18.0 %");
         assert_eq!(lift(f64::INFINITY), DASH);
     }
 
@@ -107,15 +114,17 @@ mod tests {
 
     #[test]
     fn what_was_chosen_shows_no_needless_zeros() {
-        for (fraction, text) in [(0.5, "50%"), (1.0, "100%"), (0.333, "33.3%"), (0.07, "7%"), (1.0 / 3.0, "33.3333%"), (f64::NAN, DASH)] {
-            assert_eq!(chosen_percent(fraction), text);
+        for (fraction, text) in
+            [(0.5, "50 %"), (1.0, "100 %"), (0.333, "33.3 %"), (0.07, "7 %"), (1.0 / 3.0, "33.3333 %"), (f64::NAN, DASH)]
+        {
+            assert_eq!(level(fraction), text);
         }
     }
 
     #[test]
     fn a_share_of_nothing_is_a_dash() {
         assert_eq!(share(1, 0), DASH);
-        assert_eq!(share(1, 8), "12.5%");
+        assert_eq!(share(1, 8), "12.5 %");
         assert_eq!(counted(1, "person", "people"), "1 person");
         assert_eq!(counted(1_200, "person", "people"), "1,200 people");
     }

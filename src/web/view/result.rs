@@ -3,8 +3,9 @@
 //! Cast: [`ResultView`], made from [`ResultPage`] by [`ResultView::new`]: every number becomes words once, here, and every chart its positions.
 //! It recomputes nothing: what the statistics say is shown as it is.
 
+use super::beside::{BesideView, held_out};
 use super::chart::{IntervalChart, Unplaced, interval_chart};
-use super::format::{DASH, count, lift, p_value, percent, points, share};
+use super::format::{DASH, count, level, lift, p_value, percent, points, share};
 use super::{Badge, Fact, Link, Page, Tone};
 use crate::report::page::{Arm, Check, CheckLevel, Comparison, Counting, Estimate, HitClass, Outcome, ResultPage};
 
@@ -17,8 +18,20 @@ pub struct ResultLinks {
     pub csv_url: String,
     /// The whole result as JSON.
     pub json_url: String,
+    /// The numbers computed again, as a script for R.
+    pub r_url: String,
+    /// The same for Python.
+    pub python_url: String,
     /// Reviewers' links, for those who may create them.
     pub reviewers: Option<ReviewerLinks>,
+}
+
+impl ResultLinks {
+    /// The downloads below a page's address, which ends in a slash.
+    pub fn below(base: &str) -> Self {
+        let url = |ending: &str| format!("{base}results.{ending}");
+        Self { csv_url: url("csv"), json_url: url("json"), r_url: url("R"), python_url: url("py"), ..Self::default() }
+    }
 }
 
 /// Creating links for reviewers.
@@ -161,10 +174,12 @@ pub struct ResultView {
     pub metric: String,
     /// What the rate is a share of.
     pub denominator: String,
-    /// `95%`.
+    /// `95 %`.
     pub confidence: String,
     /// Name of the method.
     pub method: String,
+    /// What stands beside the verdict.
+    pub beside: BesideView,
     /// The arms.
     pub arms: Vec<ArmRow>,
     /// Rates with intervals.
@@ -210,8 +225,9 @@ impl ResultView {
             differs: differs(data, control),
             metric: data.metric.clone(),
             denominator: data.denominator.clone(),
-            confidence: format!("{}%", (data.confidence * 1000.0).round() / 10.0),
+            confidence: level(data.confidence),
             method: sentence_case(&data.method),
+            beside: BesideView::new(data),
             arms: data.arms.iter().enumerate().map(|(colour, arm)| arm_row(data, colour, arm)).collect(),
             rates: rate_chart(data),
             comparisons: data.comparisons.iter().map(|comparison| comparison_row(comparison, data.comparisons.len() > 1)).collect(),
@@ -295,7 +311,8 @@ fn arm_row(data: &ResultPage, colour: usize, arm: &Arm) -> ArmRow {
     }
 }
 
-fn comparison_row(comparison: &Comparison, several: bool) -> ComparisonRow {
+/// A comparison in words; `several` when its p-value was adjusted together with others.
+pub fn comparison_row(comparison: &Comparison, several: bool) -> ComparisonRow {
     let (difference, interval) = words(&comparison.difference, points);
     let (relative, relative_interval) = words(&comparison.ratio, lift);
     let in_words = |p: Option<f64>| p.map_or(DASH.to_owned(), p_value);
@@ -311,7 +328,7 @@ fn comparison_row(comparison: &Comparison, several: bool) -> ComparisonRow {
 
 fn rate_chart(data: &ResultPage) -> IntervalChart {
     let rows = data.arms.iter().enumerate().map(|(colour, arm)| unplaced(&arm.letter, colour, &arm.value, &arm.rate, percent)).collect();
-    interval_chart(&format!("{} with {:.0}% interval", sentence_case(&data.metric), data.confidence * 100.0), rows, false, tick_percent)
+    interval_chart(&format!("{} with {} interval", sentence_case(&data.metric), level(data.confidence)), rows, false, tick_percent)
 }
 
 fn difference_chart(data: &ResultPage) -> IntervalChart {
@@ -324,7 +341,7 @@ fn difference_chart(data: &ResultPage) -> IntervalChart {
             unplaced(&comparison.variant, index + 1, &name, &comparison.difference, points)
         })
         .collect();
-    interval_chart(&format!("Difference in percentage points with {:.0}% interval", data.confidence * 100.0), rows, true, tick_points)
+    interval_chart(&format!("Difference in percentage points with {} interval", level(data.confidence)), rows, true, tick_points)
 }
 
 fn unplaced(letter: &str, colour: usize, label: &str, estimate: &Estimate, show: fn(f64) -> String) -> Unplaced {
@@ -337,8 +354,7 @@ fn unplaced(letter: &str, colour: usize, label: &str, estimate: &Estimate, show:
 }
 
 fn tick_percent(value: f64) -> String {
-    let text = format!("{:.2}", value.max(0.0) * 100.0);
-    format!("{}%", text.trim_end_matches('0').trim_end_matches('.'))
+    level(value.max(0.0))
 }
 
 fn tick_points(value: f64) -> String {
@@ -360,17 +376,23 @@ fn counting_row(counting: &Counting) -> CountingRow {
     }
 }
 
-fn counted_share(successes: u64, trials: u64) -> (String, String) {
+/// A rate and its counts: `4.17 %`, `412 of 9,871`.
+pub fn counted_share(successes: u64, trials: u64) -> (String, String) {
     let rate = if trials == 0 { DASH.to_owned() } else { percent(successes as f64 / trials as f64) };
     (rate, format!("{} of {}", count(successes), count(trials)))
 }
 
+/// The icon of a level with its word: those for ok, doubt, stop.
+pub fn icon(level: CheckLevel, [ok, warn, stop]: [&'static str; 3]) -> (&'static str, &'static str) {
+    match level {
+        CheckLevel::Ok => ("ok", ok),
+        CheckLevel::Warn => ("warn", warn),
+        CheckLevel::Stop => ("stop", stop),
+    }
+}
+
 fn check_row(check: &Check) -> CheckRow {
-    let (icon, word) = match check.level {
-        CheckLevel::Ok => ("ok", "OK"),
-        CheckLevel::Warn => ("warn", "Doubt"),
-        CheckLevel::Stop => ("stop", "Stop"),
-    };
+    let (icon, word) = icon(check.level, ["OK", "Doubt", "Stop"]);
     CheckRow { name: check.name.clone(), icon, word, sentence: check.sentence.clone(), figure: check.figure.clone() }
 }
 
@@ -381,7 +403,7 @@ fn hit_row(hit: &HitClass) -> HitRow {
 
 fn plan_facts(data: &ResultPage) -> Vec<Fact> {
     let plan = &data.plan;
-    vec![
+    let mut facts = vec![
         Fact::new("Sealed", &plan.sealed_at),
         Fact::new("Element varied", &data.element),
         Fact::new("Primary metric", &plan.metric),
@@ -390,11 +412,16 @@ fn plan_facts(data: &ResultPage) -> Vec<Fact> {
         Fact::new("Significance level", &plan.level),
         Fact::new("Looked at", &plan.horizon),
         Fact::new("Rule", &plan.rule),
+        Fact::new("Test and interval", &data.method),
         Fact::new("Seed of the draw", &plan.seed),
-    ]
+    ];
+    facts.extend(data.counted_until.as_ref().map(|until| Fact::new("Opens and clicks counted until", until)));
+    facts.extend(held_out(data).map(|words| Fact::new("Held out", &words)));
+    facts
 }
 
-fn sentence_case(text: &str) -> String {
+/// The first letter large.
+pub fn sentence_case(text: &str) -> String {
     let mut characters = text.chars();
     characters.next().map_or(String::new(), |first| first.to_uppercase().chain(characters).collect())
 }
@@ -405,7 +432,7 @@ mod tests {
 
     #[test]
     fn ticks_drop_needless_zeros() {
-        for (value, text) in [(0.035, "3.5%"), (0.10, "10%"), (0.0325, "3.25%"), (0.0, "0%")] {
+        for (value, text) in [(0.035, "3.5 %"), (0.10, "10 %"), (0.0325, "3.25 %"), (0.0, "0 %")] {
             assert_eq!(tick_percent(value), text);
         }
         for (value, text) in [(0.005, "+0.5"), (-0.01, "−1"), (0.1, "+10"), (0.0, "0")] {
