@@ -362,9 +362,9 @@ pub struct HitClass {
     pub class: String,
     /// What it means.
     pub meaning: String,
-    /// Recipients with such an open per arm.
+    /// Pixel hits of this class per arm.
     pub opens: Vec<u64>,
-    /// Recipients with such a click per arm.
+    /// Link hits of this class per arm.
     pub clicks: Vec<u64>,
 }
 
