@@ -27,9 +27,11 @@ pub(super) fn run(_: &Serve, settings: Config) -> anyhow::Result<ExitCode> {
     let service = Service::start(lab, writers, listeners)?;
     wait_for_a_signal(&service)?;
     tracing::info!("stopping: letters at hand are finished, the rest waits for the next start");
+    // Asked before everything is told to stop: a part that ended by itself must look like a failure to whoever restarts services.
+    let failed = service.has_failed();
     service.stop()?;
     tracing::info!("stopped");
-    Ok(ExitCode::SUCCESS)
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// Returns at SIGTERM, Ctrl-C, or when a part of the service has failed.

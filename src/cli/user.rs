@@ -22,7 +22,7 @@ pub(super) enum User {
         #[arg(long)]
         administrator: bool,
     },
-    /// Set another password, read from standard input; sessions end
+    /// Set another password, read from standard input; sessions end and API keys are withdrawn
     Password {
         /// The name typed at login
         login: String,
@@ -51,10 +51,15 @@ pub(super) fn run(command: &User, lab: &Lab) -> anyhow::Result<ExitCode> {
         }
         User::Password { login } => {
             let hash = hash_password(&read_password()?, clock::fresh())?;
-            if !lab.vault.write(|conn| store::set_password(conn, login, &hash))? {
+            // Whoever changes a password wants everybody out who came in with the old one, programs too.
+            let known = lab.vault.write(|conn| {
+                store::api_keys_clear(conn, login)?;
+                store::set_password(conn, login, &hash)
+            })?;
+            if !known {
                 bail!("there is no account {login:?}");
             }
-            println!("The password is set; sessions of {login} have ended.");
+            println!("The password is set; sessions of {login} have ended and its API keys are withdrawn.");
         }
         User::ApiKey { login, label } => println!("{}", create_key(lab, login, label)?),
         User::RevokeApiKeys { login } => {

@@ -123,7 +123,22 @@ fn accounts_and_keys_are_made_from_the_command_line() -> Result<()> {
     let short = operator.run_with_input(&["user", "create", "bob"], b"short\n")?;
     assert!(!short.good && short.errors.contains("at least 10 characters"), "{}", short.errors);
     assert_eq!(operator.succeeds(&["user", "api-key", "ada"])?.trim().len(), 64);
+    let changed = operator.run_with_input(&["user", "password", "ada"], b"another long password\n")?;
+    assert!(changed.good && changed.out.contains("API keys are withdrawn"), "{}{}", changed.out, changed.errors);
+    assert!(operator.succeeds(&["user", "revoke-api-keys", "ada"])?.contains("0 keys"), "none is left to withdraw");
     operator.fails(&["user", "api-key", "nobody"], &["no account", "nobody"])
+}
+
+#[test]
+fn a_reader_who_stops_reading_is_no_fault() -> Result<()> {
+    let operator = Operator::new()?;
+    let mut child = operator.command(&["config"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    // Closed before a line is read; a fast program may have written everything by then, which is as good.
+    drop(child.stdout.take());
+    let output = child.wait_with_output()?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.is_empty(), "{errors}");
+    Ok(())
 }
 
 #[test]
