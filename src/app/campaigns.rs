@@ -15,13 +15,14 @@ use crate::bridge::launch::{self, LaunchError};
 use crate::campaign::definition::Definition;
 use crate::campaign::file::{self, Problem};
 use crate::campaign::state::State;
-use crate::campaign::store::{self as campaigns, Campaign};
+use crate::campaign::store::{self as campaigns, Campaign, Choice};
 use crate::db::DbError;
 use crate::delivery::mailing::Counts as MailingCounts;
 use crate::delivery::store as deliveries;
 use crate::ids::{CampaignNumber, VariantNumber};
 use crate::ledger::store as events;
 use crate::ledger::subject::{Part, Tally};
+use crate::report::deviations::against;
 use crate::report::page::ResultPage;
 use crate::report::results as reports;
 use crate::vault::store as people;
@@ -186,7 +187,10 @@ pub fn resume(lab: &Lab, campaign: &Campaign) -> Done<()> {
 
 /// Chooses what the rest get and sends it to them.
 pub fn decide(lab: &Lab, campaign: &Campaign, variant: VariantNumber, by: &str) -> Done<()> {
-    launch::choose(&lab.ledger, campaign, variant, by)?;
+    // A choice is by a person here: what it goes against is kept as it stands now, before later facts can change it.
+    let verdict = results(lab, campaign)?.verdict;
+    let against = against(&verdict, campaign.definition.design.rule, variant);
+    launch::choose(&lab.ledger, campaign, Choice { variant, by, against: against.as_deref(), at: lab.clock.now() })?;
     let chosen = by_number(lab, campaign.number)?;
     launch::step(&lab.vault, &lab.ledger, &chosen, lab.clock.now(), clock::fresh)?;
     lab.nudge.notify_waiters();

@@ -10,22 +10,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::watch;
+use sha2::{Digest, Sha256};
+use tokio::sync::watch as channel;
 
 use crate::app::lab::Lab;
 use crate::app::{campaigns as verbs, clock};
 use crate::bridge::{launch, relay};
 use crate::campaign::state::State;
-use crate::campaign::store::{self as campaigns, Campaign};
-use crate::db::{DbError, DbResult, blocking};
+use crate::campaign::store::{self as campaigns, Campaign, Choice};
+use crate::db::{DbError, DbResult, LedgerConn, blocking};
 use crate::delivery::send::{BLOCKS_IN_A_ROW, BatchReport, blocked_too_often, send_batch};
 use crate::delivery::smtp::Connection;
 use crate::delivery::store as deliveries;
 use crate::experiment::design::{Method, Rule};
-use crate::ids::VariantNumber;
+use crate::ids::{CampaignNumber, VariantNumber};
 use crate::ledger::store::{self as events, Counter};
 use crate::ledger::{look, projection};
 use crate::report::counts::kind;
+use crate::report::judged;
 use crate::report::page::Outcome;
 use crate::report::results::due;
 use crate::tracking::targets::Target;
@@ -48,6 +50,8 @@ pub struct Tidied {
     pub projected: usize,
     /// Leases taken back.
     pub expired: usize,
+    /// Anytime-valid tests of which something was written down.
+    pub watched: usize,
     /// Tests whose sealed time came and was written down.
     pub looked_at: usize,
     /// Campaigns that took a step.
@@ -72,6 +76,7 @@ pub fn tidy(lab: &Lab) -> anyhow::Result<Tidied> {
     tidied.expired = requeued + lost;
     tidied.relayed = relay::relay(&lab.vault, &lab.ledger)?;
     tidied.projected = projection::advance(&lab.ledger)?;
+    tidied.watched = watch(lab, &tidied, now)?;
     tidied.looked_at = look(lab, &tidied, now)?;
     let mut failed = None;
     for campaign in
@@ -99,15 +104,81 @@ fn step(lab: &Lab, campaign: &Campaign, round: &Tidied, now: Timestamp) -> anyho
     if launch::step(&lab.vault, &lab.ledger, campaign, now, clock::fresh)? {
         return Ok(true);
     }
-    let automatic = campaign.definition.design.rule == Rule::Automatic && campaign.chosen.is_none();
-    // At its sealed time a test is looked at once, and the rule rests on what was seen then.
-    let is_due = campaign.state == State::Observing && campaign.looked_at.is_some();
-    // An anytime-valid test may be decided earlier: it looks again whenever something happened.
-    let may_be_clear = campaign.state == State::Observing && campaign.definition.design.method == Method::Anytime && round.projected > 0;
-    if automatic && (is_due || may_be_clear) && is_counted(round) {
-        return decide_by_rule(lab, campaign);
+    let is_open = campaign.definition.design.rule == Rule::Automatic && campaign.chosen.is_none() && campaign.state == State::Observing;
+    if !is_open || !is_counted(round) {
+        return Ok(false);
     }
-    Ok(false)
+    match campaign.looked_at {
+        // At its sealed time a test is looked at once, and the rule rests on what was seen then: that never changes, and is judged once.
+        Some(looked_at) => {
+            let seen = format!("the sealed time, looked at {looked_at}");
+            if campaign.judged.as_deref() == Some(seen.as_str()) {
+                return Ok(false);
+            }
+            if !decide_by_rule(lab, campaign, now)? {
+                lab.ledger.write(|conn| campaigns::mark_judged(conn, campaign.number, &seen))?;
+            }
+            Ok(true)
+        }
+        // An anytime-valid test is decided earlier, as soon as its winner is written down.
+        None if campaign.definition.design.method == Method::Anytime => {
+            let settled = lab.ledger.read(|conn| events::watch(conn, campaign.number))?.is_some_and(|watch| watch.settled_at.is_some());
+            Ok(settled && decide_by_rule(lab, campaign, now)?)
+        }
+        None => Ok(false),
+    }
+}
+
+/// Writes down what anytime-valid tests show while they are open: who is at risk, once the last letter is out, and the first crossing of
+/// the bound. Answers of how many something new was written.
+fn watch(lab: &Lab, round: &Tidied, now: Timestamp) -> DbResult<usize> {
+    let mut written = 0;
+    for campaign in lab.ledger.read(campaigns::not_looked_at)? {
+        if campaign.definition.design.method == Method::Anytime {
+            if !is_counted(round) {
+                return Ok(written);
+            }
+            written += usize::from(watch_one(lab, &campaign, now)?);
+        }
+    }
+    Ok(written)
+}
+
+fn watch_one(lab: &Lab, campaign: &Campaign, now: Timestamp) -> DbResult<bool> {
+    let number = campaign.number;
+    let known = lab.ledger.read(|conn| events::watch(conn, number))?;
+    let begun = match &known {
+        Some(watch) if watch.settled_at.is_some() => return Ok(false),
+        Some(_) => false,
+        None => lab.ledger.write(|conn| events::begin_watch(conn, number, now))?,
+    };
+    let seen = format!("counts {}", lab.ledger.read(|conn| fingerprint(conn, number))?);
+    if !begun && campaign.judged.as_deref() == Some(seen.as_str()) {
+        return Ok(false);
+    }
+    let found = lab.ledger.read(|conn| judged::found(conn, campaign))?;
+    let written = lab.ledger.write(|conn| {
+        let mut written = begun;
+        if let Some(crossing) = &found.crossing {
+            written |= events::save_crossing(conn, number, crossing, now)?;
+            written |= found.passes && events::settle(conn, number, now)?;
+        }
+        campaigns::mark_judged(conn, number, &seen)?;
+        Ok::<_, DbError>(written)
+    })?;
+    if written && found.crossing.is_some() {
+        tracing::info!(campaign = %number, passes = found.passes, "the anytime-valid test has crossed its bound");
+    }
+    Ok(written)
+}
+
+/// Of all counts of a campaign: equal while nothing has happened that could change what they say.
+fn fingerprint(conn: &mut LedgerConn, campaign: CampaignNumber) -> DbResult<String> {
+    let mut hasher = Sha256::new();
+    for ((part, variant, name), value) in events::tallies(conn, campaign)? {
+        hasher.update(format!("{}/{variant}/{name}={value};", part.as_str()));
+    }
+    Ok(data_encoding::HEXLOWER.encode(&hasher.finalize()))
 }
 
 /// Writes down what was known at the sealed time of each test, once every fact up to then is counted. Answers how many.
@@ -118,6 +189,10 @@ fn look(lab: &Lab, round: &Tidied, now: Timestamp) -> DbResult<usize> {
         // Hits that wait to be stored happened before now, perhaps before the sealed time.
         if lab.tracker.intake.waiting() > 0 || !is_counted(round) {
             return Ok(looked_at);
+        }
+        if campaign.definition.design.method == Method::Anytime {
+            // Whatever was counted since this round's watch: the look is the last that can find a crossing.
+            watch_one(lab, &campaign, now)?;
         }
         let kind = kind(campaign.definition.design.metric);
         let taken = lab.ledger.read(|conn| look::take(conn, campaign.number, kind, due))?;
@@ -141,7 +216,7 @@ fn is_counted(round: &Tidied) -> bool {
     all(round.relayed, relay::STEP) && all(round.projected, projection::STEP)
 }
 
-fn decide_by_rule(lab: &Lab, campaign: &Campaign) -> anyhow::Result<bool> {
+fn decide_by_rule(lab: &Lab, campaign: &Campaign, now: Timestamp) -> anyhow::Result<bool> {
     let page = verbs::results(lab, campaign)?;
     let (variant, by) = match (page.verdict.outcome, page.verdict.winner.as_deref().and_then(|letter| letter.bytes().next())) {
         (Outcome::Winner, Some(letter)) => (VariantNumber(letter.saturating_sub(b'A')), "the sealed rule: winner"),
@@ -149,7 +224,7 @@ fn decide_by_rule(lab: &Lab, campaign: &Campaign) -> anyhow::Result<bool> {
         // A failed check or counts without an answer want a person's eyes; the page says so.
         _ => return Ok(false),
     };
-    launch::choose(&lab.ledger, campaign, variant, by)?;
+    launch::choose(&lab.ledger, campaign, Choice { variant, by, against: None, at: now })?;
     tracing::info!(campaign = %campaign.number, %variant, by, "chosen for the rest");
     Ok(true)
 }
@@ -214,7 +289,7 @@ pub async fn work(
     lab: &Lab,
     connection: &mut Option<Connection>,
     blocks: &mut u32,
-    stop: &watch::Receiver<bool>,
+    stop: &channel::Receiver<bool>,
 ) -> anyhow::Result<Worked> {
     for campaign in sending(lab).await? {
         // Before the lease: a letter that does not compile must not take letters from the queue, nor hold up other campaigns.
@@ -265,7 +340,7 @@ async fn lease(lab: &Lab, campaign: &Campaign) -> anyhow::Result<Vec<crate::deli
 }
 
 /// Runs everything until `stop` says so; workers finish the letter they are at and hand the rest of their batch back.
-pub async fn run(lab: Lab, stop: watch::Receiver<bool>) {
+pub async fn run(lab: Lab, stop: channel::Receiver<bool>) {
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(tidy_until(lab.clone(), stop.clone()));
     for _ in 0..lab.config.delivery.workers {
@@ -289,7 +364,7 @@ fn while_busy(lab: &Lab) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn tidy_until(lab: Lab, mut stop: watch::Receiver<bool>) {
+async fn tidy_until(lab: Lab, mut stop: channel::Receiver<bool>) {
     while !*stop.borrow() {
         let round = lab.clone();
         let busy = match tokio::task::spawn_blocking(move || tidy(&round)).await {
@@ -306,7 +381,7 @@ async fn tidy_until(lab: Lab, mut stop: watch::Receiver<bool>) {
     }
 }
 
-async fn work_until(lab: Lab, mut stop: watch::Receiver<bool>) {
+async fn work_until(lab: Lab, mut stop: channel::Receiver<bool>) {
     let (mut connection, mut blocks) = (None, 0);
     while !*stop.borrow() {
         let pause = match work(&lab, &mut connection, &mut blocks, &stop).await {
@@ -331,7 +406,7 @@ async fn work_until(lab: Lab, mut stop: watch::Receiver<bool>) {
     }
 }
 
-async fn wait(lab: &Lab, stop: &mut watch::Receiver<bool>, at_most: Duration) {
+async fn wait(lab: &Lab, stop: &mut channel::Receiver<bool>, at_most: Duration) {
     tokio::select! {
         () = tokio::time::sleep(at_most) => {}
         () = lab.nudge.notified() => {}

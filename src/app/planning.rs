@@ -21,6 +21,9 @@ pub struct Past {
     pub mailable: u64,
     /// The share of letters that did not arrive, over all past campaigns; none without any.
     pub loss: Option<f64>,
+    /// For opens, the share of measured recipients whose pictures were only fetched in advance, over all past campaigns: they leave the
+    /// rate, so that more letters are needed. None without any, and for clicks.
+    pub prefetched: Option<f64>,
     /// Successes and recipients of each past campaign of this list, test and rest together, the newest first.
     pub campaigns: Vec<(String, Count)>,
 }
@@ -59,8 +62,8 @@ pub fn past(lab: &Lab, list: &str, metric: Metric) -> Result<Option<Past>, DbErr
     if !known {
         return Ok(None);
     }
-    let mut past = Past { mailable, loss: None, campaigns: Vec::new() };
-    let (mut tried, mut arrived) = (0, 0);
+    let mut past = Past { mailable, loss: None, prefetched: None, campaigns: Vec::new() };
+    let (mut tried, mut arrived, mut measured, mut prefetched) = (0, 0, 0, 0);
     lab.ledger.read(|conn| {
         for campaign in
             campaigns::all(conn)?.into_iter().filter(|campaign| campaign.definition.list == list && campaign.state > State::Sealed)
@@ -75,6 +78,8 @@ pub fn past(lab: &Lab, list: &str, metric: Metric) -> Result<Option<Past>, DbErr
                 Metric::Open => (of(Tally::OpenStandard), sum(MEASURED).saturating_sub(of(Tally::PrefetchOnly))),
                 Metric::Click => (of(Tally::ClickStandard), sum(MEASURED)),
             };
+            measured += sum(MEASURED);
+            prefetched += of(Tally::PrefetchOnly);
             tried += of(Tally::Sent) + of(Tally::Refused);
             arrived += of(Tally::Delivered);
             if let Some(count) = Count::new(successes.min(trials), trials).ok().filter(|count| count.trials() > 0) {
@@ -83,6 +88,7 @@ pub fn past(lab: &Lab, list: &str, metric: Metric) -> Result<Option<Past>, DbErr
         }
         Ok::<_, DbError>(())
     })?;
+    past.prefetched = (metric == Metric::Open && measured > 0).then(|| prefetched as f64 / measured as f64);
     past.loss = (tried > 0).then(|| 1.0 - arrived as f64 / tried as f64);
     Ok(Some(past))
 }
@@ -93,7 +99,7 @@ mod tests {
 
     fn past(counts: &[(u64, u64)]) -> Past {
         let campaigns = counts.iter().map(|(successes, trials)| (String::new(), Count::new(*successes, *trials).unwrap())).collect();
-        Past { mailable: 0, loss: None, campaigns }
+        Past { mailable: 0, loss: None, prefetched: None, campaigns }
     }
 
     #[test]

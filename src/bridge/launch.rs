@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use crate::campaign::definition::seal_hash;
 use crate::campaign::file::Problem;
 use crate::campaign::state::State;
-use crate::campaign::store::{self as campaigns, Campaign, Link, Sealed};
+use crate::campaign::store::{self as campaigns, Campaign, Choice, Link, Sealed};
 use crate::db::{DbError, LedgerDb, VaultDb};
 use crate::delivery::mailing::{NewMailing, Planned};
 use crate::delivery::store as deliveries;
@@ -274,11 +274,12 @@ pub fn step(vault: &VaultDb, ledger: &LedgerDb, campaign: &Campaign, now: Timest
     }
 }
 
-/// Chooses what the rest get. `by` says who or what chose it, in words for the result page.
+/// Chooses what the rest get.
 ///
 /// # Errors
 /// [`LaunchError::State`] unless the campaign is observing; [`LaunchError::NoVariant`].
-pub fn choose(ledger: &LedgerDb, campaign: &Campaign, variant: VariantNumber, by: &str) -> Result<(), LaunchError> {
+pub fn choose(ledger: &LedgerDb, campaign: &Campaign, choice: Choice<'_>) -> Result<(), LaunchError> {
+    let variant = choice.variant;
     if campaign.state != State::Observing {
         return Err(wrong_state(campaign, "what the rest get is chosen while observing, once every letter of the test is out"));
     }
@@ -287,11 +288,17 @@ pub fn choose(ledger: &LedgerDb, campaign: &Campaign, variant: VariantNumber, by
         let letters: Vec<String> = (0..arms).filter_map(|arm| u8::try_from(arm).ok()).map(|arm| VariantNumber(arm).to_string()).collect();
         return Err(LaunchError::NoVariant { name: campaign.definition.name.clone(), variant, letters: letters.join(", ") });
     }
-    if ledger.write(|conn| campaigns::choose(conn, campaign.number, variant, by))? {
-        Ok(())
-    } else {
-        Err(wrong_state(campaign, "the choice was made before"))
+    if ledger.write(|conn| campaigns::choose(conn, campaign.number, choice))? {
+        return Ok(());
     }
+    // Somebody was faster: closed, or chosen.
+    let current = ledger.read(|conn| campaigns::by_number(conn, campaign.number))?;
+    let wanted = if current.as_ref().is_some_and(|current| current.chosen.is_some()) {
+        "the choice was made before"
+    } else {
+        "what the rest get is chosen while observing"
+    };
+    Err(wrong_state(current.as_ref().unwrap_or(campaign), wanted))
 }
 
 /// Ends a campaign: what waits is not sent any more, nothing more is recorded.

@@ -41,6 +41,12 @@ pub struct Campaign {
     pub paused: Option<String>,
     /// What the rest get, and who or what chose it.
     pub chosen: Option<(VariantNumber, String)>,
+    /// When it was chosen.
+    pub chosen_at: Option<Timestamp>,
+    /// What the choice went against, in words, as it stood when it was made.
+    pub chosen_against: Option<String>,
+    /// What was last judged without a verdict.
+    pub judged: Option<String>,
 }
 
 /// What froze a campaign.
@@ -85,6 +91,9 @@ struct Row {
     pause_reason: Option<String>,
     chosen_variant: Option<i32>,
     chosen_by: Option<String>,
+    chosen_at: Option<i64>,
+    chosen_against: Option<String>,
+    judged: Option<String>,
 }
 
 fn number_of(number: i64) -> DbResult<CampaignNumber> {
@@ -129,6 +138,9 @@ impl Row {
                 (Some(variant), Some(by)) => Some((variant_of(variant)?, by)),
                 _ => None,
             },
+            chosen_at: maybe(self.chosen_at)?,
+            chosen_against: self.chosen_against,
+            judged: self.judged,
         })
     }
 }
@@ -258,11 +270,38 @@ pub fn advance(conn: &mut LedgerConn, number: CampaignNumber, from: State, to: S
     Ok(changed > 0)
 }
 
-/// Records what the rest get, and who or what chose it; answers whether it was not chosen before.
-pub fn choose(conn: &mut LedgerConn, number: CampaignNumber, variant: VariantNumber, by: &str) -> DbResult<bool> {
-    let open = campaign::table.find(i64::from(number.0)).filter(campaign::chosen_variant.is_null());
-    let set = (campaign::chosen_variant.eq(i32::from(variant.0)), campaign::chosen_by.eq(by));
+/// What the rest get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Choice<'a> {
+    /// The variant.
+    pub variant: VariantNumber,
+    /// Who or what chose it, in words for the result page.
+    pub by: &'a str,
+    /// What it goes against, in words; none when it follows the plan.
+    pub against: Option<&'a str>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Records what the rest get; answers whether the campaign was observing and nothing was chosen before.
+pub fn choose(conn: &mut LedgerConn, number: CampaignNumber, choice: Choice<'_>) -> DbResult<bool> {
+    let open = campaign::table
+        .find(i64::from(number.0))
+        .filter(campaign::state.eq(State::Observing.as_str()))
+        .filter(campaign::chosen_variant.is_null());
+    let set = (
+        campaign::chosen_variant.eq(i32::from(choice.variant.0)),
+        campaign::chosen_by.eq(choice.by),
+        campaign::chosen_at.eq(choice.at.as_millisecond()),
+        campaign::chosen_against.eq(choice.against),
+    );
     Ok(diesel::update(open).set(set).execute(conn.sql())? > 0)
+}
+
+/// Remembers what was judged without a verdict.
+pub fn mark_judged(conn: &mut LedgerConn, number: CampaignNumber, judged: &str) -> DbResult<()> {
+    diesel::update(campaign::table.find(i64::from(number.0))).set(campaign::judged.eq(judged)).execute(conn.sql())?;
+    Ok(())
 }
 
 /// Records that everybody has been assigned.

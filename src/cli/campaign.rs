@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 
+use crate::app::assignment as draw;
 use crate::app::campaigns::{self, CampaignError};
 use crate::app::lab::Lab;
 use crate::campaign::file::{Problem, template};
@@ -70,6 +71,17 @@ pub(super) enum Campaign {
         /// The variant's letter: A, B …
         variant: char,
     },
+    /// Repeat the draw from seed, plan and pseudonyms, and say whether everybody is where it puts them
+    Assignment {
+        /// Name or number
+        name: String,
+        /// One line per recipient as CSV: place in the sending order, pseudonym, stratum, arm, arm by repeating the draw
+        #[arg(long, conflicts_with = "json")]
+        csv: bool,
+        /// Everything as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// End a campaign: what waits is not sent, nothing more is recorded
     Close {
         /// Name or number
@@ -115,6 +127,7 @@ pub(super) fn run(command: &Campaign, lab: &Lab) -> anyhow::Result<ExitCode> {
             println!("Sending goes on with exactly those not yet sent.");
         }
         Campaign::Decide { name, variant } => decide(lab, &find(name)?, *variant)?,
+        Campaign::Assignment { name, csv, json } => return assignment(lab, &find(name)?, *csv, *json),
         Campaign::Close { name } => {
             campaigns::close(lab, &find(name)?)?;
             println!("Closed. Links keep working; nothing more is recorded.");
@@ -253,6 +266,27 @@ fn launch(lab: &Lab, campaign: &Stored) -> anyhow::Result<()> {
         progress.mailings.enrolled, progress.mailings.queued, campaign.definition.name
     );
     Ok(())
+}
+
+fn assignment(lab: &Lab, campaign: &Stored, csv: bool, json: bool) -> anyhow::Result<ExitCode> {
+    let drawn = draw::assignment(lab, campaign)?;
+    if csv {
+        print!("{}", draw::csv(&drawn)?);
+    } else if json {
+        println!("{}", serde_json::to_string_pretty(&drawn)?);
+    } else {
+        let weights: Vec<String> = drawn.weights.iter().map(ToString::to_string).collect();
+        println!("{}\n\n  Sealed with  {}\n  Seed         {}", drawn.sentence, drawn.plan_hash, drawn.seed);
+        println!("  Weights      {}, test share {}, held out {}\n", weights.join(" : "), drawn.share, drawn.holdout);
+        println!("  {:<32} {:>9} {:>9} {:>9}  arms", "stratum", "people", "rest", "held out");
+        for (name, stratum) in &drawn.strata {
+            let arms: Vec<String> = stratum.arms.iter().map(ToString::to_string).collect();
+            let different = if stratum.different > 0 { format!("  ({} elsewhere)", stratum.different) } else { String::new() };
+            println!("  {name:<32} {:>9} {:>9} {:>9}  {}{different}", stratum.recipients, stratum.rest, stratum.held_out, arms.join(" : "));
+        }
+        println!("\nHow to repeat it (--csv has every recipient):\n\n{}", drawn.algorithm);
+    }
+    Ok(if drawn.holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn decide(lab: &Lab, campaign: &Stored, letter: char) -> anyhow::Result<()> {

@@ -64,9 +64,9 @@ pub(super) struct Power {
     /// The part of recipients whose success is a machine's, in every arm alike
     #[arg(long, default_value_t = 0.0)]
     machines: f64,
-    /// The part of recipients whose pictures are fetched in advance and who are left out, for opens
-    #[arg(long, default_value_t = 0.0)]
-    prefetched: f64,
+    /// The part of recipients whose pictures are fetched in advance and who are left out, for opens; taken from the list's past when left out
+    #[arg(long)]
+    prefetched: Option<f64>,
     /// Everything as JSON
     #[arg(long)]
     json: bool,
@@ -134,7 +134,7 @@ fn answer(command: &Power, past: Option<Past>) -> anyhow::Result<Answer> {
         method: command.method,
         loss: command.loss.or_else(|| past.as_ref().and_then(|past| past.loss)).unwrap_or(0.0),
         machines: command.machines,
-        prefetched: command.prefetched,
+        prefetched: command.prefetched.or_else(|| past.as_ref().and_then(|past| past.prefetched)).unwrap_or(0.0).min(0.99),
     };
     let of_list = past.as_ref().map(|past| (past.mailable as f64 * command.share) as u64);
     let letters = command.n.or(of_list).filter(|letters| *letters > 0);

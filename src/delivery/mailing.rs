@@ -47,6 +47,21 @@ pub struct Planned {
     pub recording: RecordingMode,
 }
 
+/// A recipient as drawn, without the person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drawn {
+    /// Place in the sending order.
+    pub position: u64,
+    /// Who, within this campaign.
+    pub pseudonym: Pseudonym,
+    /// The arm; none for the rest and the held out.
+    pub variant: Option<VariantNumber>,
+    /// Gets nothing.
+    pub held_out: bool,
+    /// What the assignment was balanced within.
+    pub stratum: String,
+}
+
 /// A mailing one worker holds until its lease ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leased {

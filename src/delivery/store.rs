@@ -8,7 +8,7 @@ use diesel::sql_types::Bool;
 use jiff::Timestamp;
 
 use crate::db::{AnyConnection, DbError, DbResult, VaultConn};
-use crate::delivery::mailing::{Counts, Finished, Found, Leased, NewMailing, Outcome, OutcomeKind, Planned, Verdict};
+use crate::delivery::mailing::{Counts, Drawn, Finished, Found, Leased, NewMailing, Outcome, OutcomeKind, Planned, Verdict};
 use crate::delivery::schema::{mailing, outcome};
 use crate::ids::{CampaignNumber, EventId, MailingId, Mint, Pseudonym, RecordingMode, SubscriberId, VariantNumber};
 
@@ -137,6 +137,29 @@ fn planned(conn: &mut VaultConn, campaign: CampaignNumber, part: &str, after: i6
                 variant: if part == "holdout" { VariantNumber::CONTROL } else { variant(number)? },
                 stratum,
                 recording: read("a recording mode", &recording)?,
+            })
+        })
+        .collect()
+}
+
+/// Everybody of a campaign as drawn, in the sending order, after a place.
+pub fn drawn(conn: &mut VaultConn, campaign: CampaignNumber, after: i64, limit: i64) -> DbResult<Vec<Drawn>> {
+    let rows: Vec<(i64, String, Option<i32>, String, String)> = mailing::table
+        .filter(mailing::campaign.eq(i64::from(campaign.0)))
+        .filter(mailing::position.gt(after))
+        .order(mailing::position)
+        .limit(limit)
+        .select((mailing::position, mailing::pseudonym, mailing::variant, mailing::part, mailing::stratum))
+        .load(conn.sql())?;
+    rows.into_iter()
+        .map(|(position, pseudonym, number, part, stratum)| {
+            Ok(Drawn {
+                position: position.unsigned_abs(),
+                pseudonym: read("a pseudonym", &pseudonym)?,
+                // The rest get theirs by choice, not by the draw.
+                variant: if part == "test" { Some(variant(number)?) } else { None },
+                held_out: part == "holdout",
+                stratum,
             })
         })
         .collect()

@@ -2,22 +2,17 @@
 //!
 //! Cast: [`Seed`], [`Candidate`] (a pseudonym and its stratum), [`Assignment`].
 //!
-//! The algorithm, so that a reviewer can repeat it in any language (‖ joins bytes, numbers are 8 bytes big endian):
-//!
-//! 1. Within each stratum, recipients are put in the order of SHA-256(seed ‖ "order" ‖ the pseudonym's 16 bytes).
-//! 2. The first ⌊n·share + ½⌋ of a stratum of n take part in the test, the last ⌊n·holdout + ½⌋ of the others are held out and get nothing;
-//!    those between are the rest.
-//! 3. The test takers are cut into blocks of Σ weights (weights divided by their greatest common divisor). A block's slots are the
-//!    arms, each as often as its weight says, put in the order of SHA-256(seed ‖ "block" ‖ stratum in UTF-8 ‖ 0 ‖ block number from 0
-//!    ‖ slot number from 0). The k-th recipient of a block gets the k-th slot's arm.
-//! 4. Letters are sent in the order of (rank within the stratum + ½) ÷ stratum size, so that strata and arms interleave; ties go by
-//!    the hash of step 1. The rest follow after the test in the same way, and the held out come last.
+//! The algorithm, so that a reviewer can repeat it in any language:
+#![doc = include_str!("assign.md")]
 //!
 //! Within a stratum the arms differ by at most one recipient per unit of weight. It knows no clock, and no chance but the seed.
 
 use sha2::{Digest, Sha256};
 
 use crate::ids::{Pseudonym, VariantNumber};
+
+/// The algorithm in words, for reviewers.
+pub const ALGORITHM: &str = include_str!("assign.md");
 
 /// 32 bytes drawn once when the campaign is sealed, and published with the plan.
 pub type Seed = [u8; 32];
@@ -235,5 +230,22 @@ mod tests {
         let letters: String = assigned.iter().map(|assignment| assignment.variant.map_or('-', VariantNumber::letter)).collect();
         let positions: Vec<u64> = assigned.iter().map(|assignment| assignment.position).collect();
         assert_eq!((letters.as_str(), positions), ("AABBBA", vec![2, 5, 0, 3, 4, 1]));
+    }
+
+    // Computed in the same way: '-' is the rest, 'x' held out.
+    #[test]
+    fn the_published_vector_with_weights_strata_rest_and_hold_out_holds() {
+        let seed: Seed = std::array::from_fn(|index| index as u8);
+        let people = people(24);
+        let of = |index: usize| if index.is_multiple_of(3) { "other/off" } else { "google/pseudonymous" };
+        let assigned = assign(&seed, &[4, 2], 0.5, 0.2, &candidates(&people, of));
+        let word = |assignment: &Assignment| match assignment.variant {
+            Some(variant) => variant.letter(),
+            None if assignment.held_out => 'x',
+            None => '-',
+        };
+        assert_eq!(assigned.iter().map(word).collect::<String>(), "AA--Axxx-BABA-x-AAxABA--");
+        let positions: Vec<u64> = assigned.iter().map(|assignment| assignment.position).collect();
+        assert_eq!(positions, [4, 8, 14, 13, 0, 21, 22, 20, 15, 1, 9, 6, 7, 12, 23, 16, 5, 3, 19, 11, 2, 10, 17, 18]);
     }
 }

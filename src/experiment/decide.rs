@@ -32,10 +32,23 @@ pub struct Evidence {
     pub guards: Vec<GuardReading>,
     /// The first successes one by one, for the anytime-valid method; none where they were not read.
     pub watched: Option<Watched>,
+    /// The first crossing of the anytime-valid bound as it was written down; none while there is none.
+    pub crossing: Option<Recorded>,
     /// Whether every letter of the test is out: nothing is decided before.
     pub all_sent: bool,
     /// Whether the sealed observation is over.
     pub is_due: bool,
+}
+
+/// A crossing of the anytime-valid bound that was written down, and is never taken back.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Recorded {
+    /// Who crossed it against every other arm.
+    pub variant: VariantNumber,
+    /// The largest anytime p-value against any other, then.
+    pub p_value: PValue,
+    /// Whether every check let it pass at some time: then the verdict stays, whatever the checks say later.
+    pub settled: bool,
 }
 
 /// What comes out.
@@ -179,6 +192,9 @@ fn least_expected(a: Count, b: Count) -> f64 {
 /// Applies the sealed rule. A winner must differ from each other arm at the sealed level (intersection–union, Berger 1982): with no
 /// difference at all, some arm is called a winner with at most that chance, however many arms there are.
 pub fn decide(design: &Design, evidence: &Evidence) -> Decision {
+    if let (Method::Anytime, Some(Recorded { variant, p_value, settled: true })) = (design.method, evidence.crossing) {
+        return Decision::Winner { variant, p_value };
+    }
     let broken = |check: Option<PValue>| check.is_some_and(|p| p.at_most(CHECK_LEVEL));
     if broken(evidence.sample_ratio) {
         return Decision::Stopped(Veto::SampleRatio);
@@ -212,10 +228,11 @@ fn once(design: &Design, evidence: &Evidence) -> Decision {
     }
 }
 
-/// Anytime-valid: as soon as the bound is crossed, once every letter is out; without a crossing there is no winner at the sealed end.
+/// Anytime-valid: as soon as a crossing of the bound is written down, once every letter is out; without one there is no winner at the
+/// sealed end.
 fn whenever(watched: &Watched, evidence: &Evidence) -> Decision {
-    match watched.won() {
-        Some((variant, p_value)) if evidence.all_sent => Decision::Winner { variant, p_value },
+    match evidence.crossing {
+        Some(Recorded { variant, p_value, .. }) if evidence.all_sent => Decision::Winner { variant, p_value },
         _ if !evidence.is_due => Decision::NotYet,
         _ => match leader(&evidence.arms) {
             Ok((variant, _)) => Decision::NoWinner { leader: variant, p_value: watched.weakest(variant) },
@@ -263,7 +280,16 @@ mod tests {
     use super::*;
 
     fn evidence(arms: Vec<Count>) -> Evidence {
-        Evidence { arms, sample_ratio: None, machine_balance: None, guards: Vec::new(), watched: None, all_sent: true, is_due: true }
+        Evidence {
+            arms,
+            sample_ratio: None,
+            machine_balance: None,
+            guards: Vec::new(),
+            watched: None,
+            crossing: None,
+            all_sent: true,
+            is_due: true,
+        }
     }
 
     fn check(arms: &[(u64, u64)], change: impl Fn(&mut Evidence), expected: impl Fn(&Decision) -> bool) {
@@ -351,12 +377,29 @@ mod tests {
         let arms = vec![Count::new(100, 5000).unwrap(), Count::new(180, 5000).unwrap()];
         let watched = Watched::replay(&[5000, 5000], &firsts, 0.2, 0.05, &[]).unwrap();
         let seen = |watched: &Watched, all_sent, is_due| {
-            decide(&design, &Evidence { watched: Some(watched.clone()), all_sent, is_due, ..evidence(arms.clone()) })
+            let crossing = watched.won().map(|(variant, p_value)| Recorded { variant, p_value, settled: false });
+            decide(&design, &Evidence { watched: Some(watched.clone()), crossing, all_sent, is_due, ..evidence(arms.clone()) })
         };
         assert!(matches!(seen(&watched, true, false), Decision::Winner { variant: VariantNumber(1), .. }));
         assert_eq!(seen(&watched, false, false), Decision::NotYet);
         let nothing = Watched::replay(&[5000, 5000], &[], 0.2, 0.05, &[]).unwrap();
         assert_eq!(seen(&nothing, true, false), Decision::NotYet);
         assert!(matches!(seen(&nothing, true, true), Decision::NoWinner { .. }));
+    }
+
+    #[test]
+    fn a_recorded_crossing_stays_and_a_settled_one_stands_whatever_the_checks_say_later() {
+        let design = Design { method: Method::Anytime, ..Design::default() };
+        let arms = vec![Count::new(100, 5000).unwrap(), Count::new(101, 5000).unwrap()];
+        let nothing = Watched::replay(&[5000, 5000], &[], 0.2, 0.05, &[]).unwrap();
+        let seen = |settled, sample_ratio: f64, is_due| {
+            let crossing = Some(Recorded { variant: VariantNumber(1), p_value: PValue::from_value(0.04), settled });
+            let sample_ratio = Some(PValue::from_value(sample_ratio));
+            decide(&design, &Evidence { watched: Some(nothing.clone()), crossing, sample_ratio, is_due, ..evidence(arms.clone()) })
+        };
+        let is_winner = |decision: &Decision| matches!(decision, Decision::Winner { variant: VariantNumber(1), .. });
+        assert!(is_winner(&seen(false, 0.5, false)) && is_winner(&seen(false, 0.5, true)), "replay or not");
+        assert_eq!(seen(false, 1e-9, true), Decision::Stopped(Veto::SampleRatio));
+        assert!(is_winner(&seen(true, 1e-9, true)));
     }
 }

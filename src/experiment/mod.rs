@@ -1,6 +1,6 @@
 //! The experiment: what is compared, who gets what, and when somebody has won.
 //!
-//! Cast: [`plan`] (how many recipients a question needs), [`design`] (the plan as sealed), [`assign`] (seeded and reproducible),
+//! Cast: [`plan`] (how many recipients a question needs), [`design`] (the plan as sealed), [`assign`] (seeded and reproducible), [`redraw`] (the same repeated),
 //! [`decide`] (the sealed rule applied to counts), [`watch`] (the anytime-valid test), [`evenness`] (did something befall one arm only?),
 //! [`simulate`] (whether the promises hold, with [`enumerate`]).
 //!
@@ -12,5 +12,6 @@ pub mod design;
 pub mod enumerate;
 pub mod evenness;
 pub mod plan;
+pub mod redraw;
 pub mod simulate;
 pub mod watch;

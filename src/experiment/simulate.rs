@@ -236,6 +236,48 @@ fn anytime_type_one(effort: Effort<'_>, rng: &mut impl Rng) -> Estimate<Vec<Row>
         let where_ = format!("{:.0} %, {n_a} : {n_b}", rate * 100.0);
         rows.push(Row::drawn("type I, looked at after every event: urn e-process", where_, hits, effort, Bound::AtMost(ALPHA))?);
     }
+    rows.extend(band_coverage(effort, rng)?);
+    Ok(rows)
+}
+
+/// The arms of the first `events` successes when B's pace is `ratio` times A's all the time.
+fn draw_paced(n_a: u64, n_b: u64, ratio: f64, events: u64, rng: &mut impl Rng) -> Vec<VariantNumber> {
+    let (mut a, mut b) = (n_a as f64, n_b as f64);
+    let mut draw = || {
+        let is_b = rng.random::<f64>() * b.mul_add(ratio, a) < b * ratio;
+        *if is_b { &mut b } else { &mut a } -= 1.0;
+        VariantNumber(u8::from(is_b))
+    };
+    (0..events).map(|_| draw()).collect()
+}
+
+/// How often the band holds the true ratio at every mark, and so at the end, from which nothing that was once ruled out comes back.
+fn band_holds(trials: [u64; 2], firsts: &[VariantNumber], truth: f64) -> Estimate<bool> {
+    let marks: Vec<usize> = (1..=firsts.len()).filter(|after| after % 10 == 0 || *after == firsts.len()).collect();
+    let watched = Watched::replay(&trials, firsts, 1.2f64.ln(), ALPHA, &marks)?;
+    let band = watched.marks().last().and_then(|mark| mark.bands.first()).map(|band| band.band);
+    Ok(band.is_none_or(|band| band.lower < truth && band.upper.is_none_or(|upper| truth < upper)))
+}
+
+fn band_coverage(effort: Effort<'_>, rng: &mut impl Rng) -> Estimate<Vec<Row>> {
+    let n = effort.drawn_arm;
+    let promised = Bound::AtLeast(1.0 - ALPHA);
+    let mut rows = Vec::new();
+    for (n_a, n_b, ratio, part) in [(n, n, 1.0, 10), (n, n, 1.2, 10), (n / 2, n / 2, 1.5, 3), (n * 9 / 5, n / 5, 0.7, 20)] {
+        let mut hits = 0;
+        for _ in 0..effort.runs {
+            hits += u64::from(band_holds([n_a, n_b], &draw_paced(n_a, n_b, ratio, (n_a + n_b) / part, rng), ratio)?);
+        }
+        let where_ = format!("pace × {ratio}, {n_a} : {n_b}, 1 of {part} succeeds");
+        rows.push(Row::drawn("coverage at all times: band of the urn", where_, hits, effort, promised)?);
+    }
+    let mut hits = 0;
+    for _ in 0..effort.runs {
+        let arms = [Binomial::new(n, 0.03), Binomial::new(n, 0.036)];
+        hits += u64::from(band_holds([n, n], &draw_firsts(&arms, rng), 1.2)?);
+    }
+    let where_ = format!("3 % + 20 %, {n} : {n}");
+    rows.push(Row::drawn("coverage at all times: band of the urn, for the ratio of rates", where_, hits, effort, promised)?);
     Ok(rows)
 }
 

@@ -49,6 +49,7 @@ impl Look {
 pub fn take(conn: &mut LedgerConn, campaign: CampaignNumber, kind: EventKind, until: Timestamp) -> DbResult<Look> {
     let last = store::counted(conn, Counter::ProjectedSeq)?;
     let derived = derive(conn, campaign, last, Some(until))?;
+    let is_watched = store::watch(conn, campaign)?.is_some();
     let mut look = Look::default();
     for ((_, part, variant, name), value) in derived.tallies {
         if part == Part::Test {
@@ -58,7 +59,7 @@ pub fn take(conn: &mut LedgerConn, campaign: CampaignNumber, kind: EventKind, un
     let mut firsts: Vec<(i64, Pseudonym, VariantNumber)> = derived
         .subjects
         .into_iter()
-        .filter_map(|(pseudonym, placed)| Some((first_success(&placed, kind)?, pseudonym, placed.variant)))
+        .filter_map(|(pseudonym, placed)| Some((first_success(&placed, kind, is_watched)?, pseudonym, placed.variant)))
         .collect();
     // Within a millisecond by pseudonym, which is chance.
     firsts.sort_unstable_by_key(|(at, pseudonym, _)| (*at, *pseudonym.as_bytes()));
@@ -66,8 +67,10 @@ pub fn take(conn: &mut LedgerConn, campaign: CampaignNumber, kind: EventKind, un
     Ok(look)
 }
 
-fn first_success(placed: &Placed, kind: EventKind) -> Option<i64> {
-    let counts = placed.part == Part::Test && placed.measured && placed.state.is_delivered();
+/// Of a watched test those count who were at risk when it began, whatever became of their letters later.
+fn first_success(placed: &Placed, kind: EventKind, is_watched: bool) -> Option<i64> {
+    let delivered = placed.part == Part::Test && placed.measured && placed.state.is_delivered();
+    let counts = if is_watched { placed.at_risk } else { delivered };
     match kind {
         _ if !counts => None,
         EventKind::Open => placed.state.first_open_at,

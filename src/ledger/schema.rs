@@ -5,7 +5,7 @@ diesel::table! {
     subject (pseudonym) {
         pseudonym -> Text, campaign -> BigInt, variant -> Integer, part -> Text, stratum -> Text, recording -> Text,
         delivery_flags -> Integer, open_flags -> Integer, click_flags -> Integer,
-        first_open_at -> Nullable<BigInt>, first_click_at -> Nullable<BigInt>,
+        first_open_at -> Nullable<BigInt>, first_click_at -> Nullable<BigInt>, at_risk -> Bool,
     }
 }
 diesel::table! {
@@ -25,6 +25,12 @@ diesel::table! {
     look (campaign) { campaign -> BigInt, until -> BigInt, counts -> Text, }
 }
 diesel::table! {
+    watch (campaign) {
+        campaign -> BigInt, since -> BigInt, seq -> BigInt, at_risk -> Text, crossing -> Nullable<Text>, found_at -> Nullable<BigInt>,
+        settled_at -> Nullable<BigInt>,
+    }
+}
+diesel::table! {
     withdrawal (pseudonym) { pseudonym -> Text, at -> BigInt, }
 }
-diesel::allow_tables_to_appear_in_same_query!(subject, event, tally, counter, look, withdrawal);
+diesel::allow_tables_to_appear_in_same_query!(subject, event, tally, counter, look, watch, withdrawal);

@@ -4,6 +4,7 @@
 //! that is committed later.
 
 mod look;
+mod watch;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -18,6 +19,7 @@ use crate::ledger::subject::{Part, State, Subject};
 use crate::signal::{Reasons, Verdict};
 
 pub use look::{look, save_look};
+pub use watch::{begin_watch, save_crossing, settle, watch};
 
 /// A running number kept in the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -275,6 +277,21 @@ pub fn lower_recording(conn: &mut LedgerConn, pseudonyms: &[Pseudonym], mode: Re
     Ok(())
 }
 
+/// Where each recipient of a campaign is, by pseudonym: part, arm and stratum. The held out and the rest of undecided tests have no arm that means
+/// anything.
+pub fn places(conn: &mut LedgerConn, campaign: CampaignNumber) -> DbResult<BTreeMap<Pseudonym, (Part, VariantNumber, String)>> {
+    let rows: Vec<(String, String, i32, String)> = subject::table
+        .filter(subject::campaign.eq(i64::from(campaign.0)))
+        .select((subject::pseudonym, subject::part, subject::variant, subject::stratum))
+        .load(conn.sql())?;
+    rows.into_iter()
+        .map(|(pseudonym, part, number, stratum)| {
+            let part = Part::from_word(&part).ok_or_else(|| DbError::unreadable("test or rest", &part))?;
+            Ok((read("a pseudonym", &pseudonym)?, (part, variant(number)?, stratum)))
+        })
+        .collect()
+}
+
 /// How many recipients each arm has.
 pub fn enrolled(conn: &mut LedgerConn, campaign: CampaignNumber) -> DbResult<BTreeMap<(Part, VariantNumber), u64>> {
     let rows: Vec<(String, i32, i64)> = subject::table
@@ -301,11 +318,13 @@ pub struct Placed {
     pub variant: VariantNumber,
     /// Whether this recipient's own opens and clicks are recorded, so that a missing one means none.
     pub measured: bool,
+    /// Whether the recipient was at risk when the observation of an anytime-valid test began.
+    pub at_risk: bool,
     /// What has happened so far.
     pub state: State,
 }
 
-type PlacedRow = (String, i64, i32, String, String, i32, i32, i32, Option<i64>, Option<i64>);
+type PlacedRow = (String, i64, i32, String, String, i32, i32, i32, Option<i64>, Option<i64>, bool);
 
 /// Recipients by pseudonym; unknown ones are missing from the answer.
 pub fn placed(conn: &mut LedgerConn, pseudonyms: &HashSet<Pseudonym>) -> DbResult<HashMap<Pseudonym, Placed>> {
@@ -325,14 +344,16 @@ pub fn placed(conn: &mut LedgerConn, pseudonyms: &HashSet<Pseudonym>) -> DbResul
                 subject::click_flags,
                 subject::first_open_at,
                 subject::first_click_at,
+                subject::at_risk,
             ))
             .load(conn.sql())?;
-        for (pseudonym, campaign, number, part, recording, delivery, opens, clicks, first_open_at, first_click_at) in rows {
+        for (pseudonym, campaign, number, part, recording, delivery, opens, clicks, first_open_at, first_click_at, at_risk) in rows {
             let placed = Placed {
                 campaign: campaign_number(campaign)?,
                 part: Part::from_word(&part).ok_or_else(|| DbError::unreadable("test or rest", &part))?,
                 variant: variant(number)?,
                 measured: read::<RecordingMode>("a recording mode", &recording)? >= RecordingMode::Pseudonymous,
+                at_risk,
                 state: State { delivery, opens, clicks, first_open_at, first_click_at },
             };
             found.insert(read("a pseudonym", &pseudonym)?, placed);
@@ -378,9 +399,34 @@ pub fn first_successes(conn: &mut LedgerConn, campaign: CampaignNumber, kind: Ev
         _ => Vec::new(),
     };
     let delivered = |flags: i32| State { delivery: flags, ..State::default() }.is_delivered();
-    rows.into_iter()
-        .filter(|(_, _, flags)| delivered(*flags))
-        .filter_map(|(at, number, _)| at.map(|at| (at, number)))
+    moments(rows.into_iter().filter(|(_, _, flags)| delivered(*flags)).map(|(at, number, _)| (at, number)))
+}
+
+/// The same of those at risk since the observation of an anytime-valid test began, whatever became of their letters later.
+pub fn first_successes_at_risk(
+    conn: &mut LedgerConn,
+    campaign: CampaignNumber,
+    kind: EventKind,
+) -> DbResult<Vec<(Timestamp, VariantNumber)>> {
+    let query = subject::table.filter(subject::campaign.eq(i64::from(campaign.0))).filter(subject::at_risk);
+    let rows: Vec<(Option<i64>, i32)> = match kind {
+        EventKind::Open => query
+            .filter(subject::first_open_at.is_not_null())
+            .order((subject::first_open_at, subject::pseudonym))
+            .select((subject::first_open_at, subject::variant))
+            .load(conn.sql())?,
+        EventKind::Click => query
+            .filter(subject::first_click_at.is_not_null())
+            .order((subject::first_click_at, subject::pseudonym))
+            .select((subject::first_click_at, subject::variant))
+            .load(conn.sql())?,
+        _ => Vec::new(),
+    };
+    moments(rows.into_iter())
+}
+
+fn moments(rows: impl Iterator<Item = (Option<i64>, i32)>) -> DbResult<Vec<(Timestamp, VariantNumber)>> {
+    rows.filter_map(|(at, number)| at.map(|at| (at, number)))
         .map(|(at, number)| {
             let moment = Timestamp::from_millisecond(at).map_err(|_| DbError::unreadable("a moment", at))?;
             Ok((moment, variant(number)?))

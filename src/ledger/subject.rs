@@ -157,6 +157,7 @@ impl State {
             Tally::ClickStrict => delivered && self.clicks & STRICT != 0,
             Tally::ScannerClick => delivered && clicked(&[Class::Scanner]),
             Tally::UnknownClick => delivered && clicked(&[Class::Unknown]) && !clicked(&[Class::Human]),
+            Tally::OpenAndClick => self.counts_for(Tally::OpenStandard) && self.counts_for(Tally::ClickStandard),
         }
     }
 }
@@ -215,11 +216,13 @@ pub enum Tally {
     ScannerClick,
     /// Link hits of unknown class only.
     UnknownClick,
+    /// Counted both as a standard open and as a standard click.
+    OpenAndClick,
 }
 
 impl Tally {
     /// Every tally counted per recipient.
-    pub const OF_SUBJECTS: [Self; 19] = [
+    pub const OF_SUBJECTS: [Self; 20] = [
         Self::Sent,
         Self::Delivered,
         Self::Refused,
@@ -239,6 +242,7 @@ impl Tally {
         Self::ClickStrict,
         Self::ScannerClick,
         Self::UnknownClick,
+        Self::OpenAndClick,
     ];
 
     /// The word used in tables.
@@ -263,6 +267,7 @@ impl Tally {
             Self::ClickStrict => "click strict",
             Self::ScannerClick => "scanner click",
             Self::UnknownClick => "unknown click",
+            Self::OpenAndClick => "open and click",
         }
     }
 }
@@ -331,6 +336,17 @@ mod tests {
             event(EventKind::Open, Some((Class::Human, Confidence::Strong)), 3),
         ];
         check(&events, &[Sent, Delivered, OpenRaw, OpenStandard, OpenStrict, MachineOpen]);
+    }
+
+    #[test]
+    fn who_opened_and_clicked_is_counted_for_both_together() {
+        use Tally::{ClickRaw, ClickStandard, Delivered, OpenAndClick, OpenRaw, OpenStandard, Sent};
+        let events = [
+            event(EventKind::Sent, None, 1),
+            event(EventKind::Open, Some((Class::Proxied, Confidence::Certain)), 2),
+            event(EventKind::Click, Some((Class::Human, Confidence::Weak)), 3),
+        ];
+        check(&events, &[Sent, Delivered, OpenRaw, OpenStandard, ClickRaw, ClickStandard, OpenAndClick]);
     }
 
     #[test]

@@ -10,17 +10,18 @@ use crate::experiment::design::{Design, Guard, Method, Metric};
 use crate::experiment::plan::{self, Question};
 use crate::experiment::watch::{Mark, Watched};
 use crate::ids::VariantNumber;
-use crate::ledger::subject::Tally;
+use crate::ledger::subject::{MEASURED, Tally};
+use crate::ledger::watch::Watch;
 use crate::report::counts::{Counts, Way};
-use crate::report::page::{Anytime, AnytimeLine, BandPoint, CheckLevel, ClicksToOpens, GuardLine, Reached, Secondary};
-use crate::report::reading::{MaybeCount, comparisons, rate};
-use crate::report::wording::{metric_words, p_words, percent, points};
-use crate::stats::{Count, Level, PValue, benjamini_hochberg, label_sequence};
+use crate::report::page::{
+    Anytime, AnytimeLine, BandPoint, CheckLevel, ClicksToOpens, CrossingLine, Estimate, GuardLine, Reached, Secondary,
+};
+use crate::report::reading::{MaybeCount, cannot, comparisons, rate};
+use crate::report::wording::{metric_words, moment, p_words, percent, points};
+use crate::stats::{Count, Level, PValue, RatioSums, benjamini_hochberg, delta_ratio};
 
 /// Points of a band.
 const POINTS: usize = 60;
-/// Strength of the mixture of the band, in successes: tightest where a few hundred have been seen.
-const BAND_STRENGTH: f64 = 100.0;
 /// The power every plan is reckoned with unless it says otherwise.
 pub const POWER: f64 = 0.8;
 
@@ -111,10 +112,14 @@ pub fn secondary(design: &Design, counts: &Counts, variants: &[VariantNumber], l
     all
 }
 
-/// Replays the first successes, for verdict and band; none where they were not read or an arm is empty.
-pub fn watched(design: &Design, counts: &Counts, standard: &[MaybeCount]) -> Option<Watched> {
+/// Replays the first successes, for verdict and band; none where they were not read or an arm is empty. Once the recipients at risk stand
+/// fast, late bounces change nothing here.
+pub fn watched(design: &Design, counts: &Counts, variants: &[VariantNumber], standard: &[MaybeCount]) -> Option<Watched> {
     let firsts: Vec<VariantNumber> = counts.firsts.as_ref()?.iter().map(|(_, variant)| *variant).collect();
-    let trials: Vec<u64> = standard.iter().map(|count| count.as_ref().map(|count| count.trials())).collect::<Result<_, _>>().ok()?;
+    let trials: Vec<u64> = match &counts.watch {
+        Some(watch) => variants.iter().map(|variant| watch.of(*variant)).collect(),
+        None => standard.iter().map(|count| count.as_ref().map(|count| count.trials())).collect::<Result<_, _>>().ok()?,
+    };
     Watched::replay(&trials, &firsts, design.planned_effect(), design.significance, &marks(firsts.len())).ok()
 }
 
@@ -125,52 +130,101 @@ fn marks(events: usize) -> Vec<usize> {
 }
 
 /// The anytime-valid reading as lines and bands.
-pub fn anytime(design: &Design, counts: &Counts, watched: &Watched, standard: &[MaybeCount], level: Level) -> Option<Anytime> {
+pub fn anytime(design: &Design, counts: &Counts, watched: &Watched, variants: &[VariantNumber], level: Level) -> Option<Anytime> {
     let firsts = counts.firsts.as_ref()?;
-    let control = standard.first()?.as_ref().ok()?;
-    let point = |mark: &Mark, index: usize, count: &Count| -> Option<BandPoint> {
+    let point = |mark: &Mark, index: usize| -> Option<BandPoint> {
         let (at, _) = firsts.get(mark.after.checked_sub(1)?)?;
-        let (a, b) = (*mark.successes.first()?, *mark.successes.get(index)?);
-        let share = count.trials() as f64 / (count.trials() + control.trials()) as f64;
-        let band = label_sequence(a, b, share, BAND_STRENGTH, level).ok()?;
-        let ratio = (a > 0).then(|| (b as f64 / count.trials() as f64) / (a as f64 / control.trials() as f64));
-        let p_value = mark.p_values.get(index - 1)?.value();
-        Some(BandPoint { at: at.as_millisecond(), ratio, lower: band.ratio.lower, upper: band.ratio.upper, p_value })
+        let (p_value, band) = (mark.p_values.get(index)?, mark.bands.get(index)?);
+        Some(BandPoint {
+            at: at.as_millisecond(),
+            ratio: band.ratio,
+            lower: band.band.lower,
+            upper: band.band.upper,
+            p_value: p_value.value(),
+            varies: band.varies,
+        })
     };
-    let variants: Vec<AnytimeLine> = (1u8..)
-        .zip(standard.iter().skip(1))
-        .filter_map(|(number, count)| {
-            let (variant, count) = (VariantNumber(number), count.as_ref().ok()?);
-            Some(AnytimeLine {
-                variant: variant.to_string(),
-                p_value: watched.p_value(VariantNumber::CONTROL, variant).value(),
-                band: watched.marks().iter().filter_map(|mark| point(mark, usize::from(number), count)).collect(),
-            })
+    let lines: Vec<AnytimeLine> = variants
+        .iter()
+        .skip(1)
+        .enumerate()
+        .map(|(index, variant)| AnytimeLine {
+            variant: variant.to_string(),
+            p_value: watched.p_value(VariantNumber::CONTROL, *variant).value(),
+            band: watched.marks().iter().filter_map(|mark| point(mark, index)).collect(),
         })
         .collect();
     let decides = design.method == Method::Anytime;
+    let varies = lines.iter().any(|line| line.band.last().is_some_and(|point| point.varies));
+    let watch = counts.watch.as_ref();
+    let crossing = watch.and_then(crossing_line);
     Some(Anytime {
         decides,
-        method: "urn e-process (safe log-rank, Grünwald et al. 2020); band: success labels, beta-binomial mixture (Robbins 1970)"
+        method: "urn e-process (safe log-rank, Grünwald, Ly, Pérez-Ortiz & ter Schure 2020); band: the same process turned round"
             .to_owned(),
         confidence: level.confidence(),
-        sentence: anytime_sentence(decides, watched, design.significance),
-        variants,
+        band_words: band_words(design, varies),
+        at_risk_since: watch.map(|watch| moment(watch.since)),
+        at_risk: watch.map(|watch| variants.iter().map(|variant| watch.of(*variant)).collect()).unwrap_or_default(),
+        sentence: anytime_sentence(decides, watched, crossing.as_ref(), design.significance),
+        crossing,
+        variants: lines,
     })
 }
 
-fn anytime_sentence(decides: bool, watched: &Watched, significance: f64) -> String {
+fn crossing_line(watch: &Watch) -> Option<CrossingLine> {
+    let crossing = watch.crossing.as_ref()?;
+    let e_value = (-crossing.ln_p).exp();
+    Some(CrossingLine {
+        variant: VariantNumber(crossing.variant).to_string(),
+        at: crossing.at().map(moment).ok()?,
+        after: crossing.after,
+        successes: crossing.successes.clone(),
+        p_value: PValue::from_ln(crossing.ln_p).value(),
+        e_value: (e_value <= 1e300).then_some(e_value),
+        found_at: watch.found_at.map(moment),
+        settled_at: watch.settled_at.map(moment),
+    })
+}
+
+fn band_words(design: &Design, varies: bool) -> String {
+    let what = if design.metric == Metric::Open { "open" } else { "click" };
+    let mut words = format!(
+        "The band holds every relative change that the same test has not ruled out at any time so far, so that it leaves out 0 exactly when the p-value is at most {}; the change is that of the pace of first {what}s among those who have not {what}ed yet, which is the change of the rate where few {what}.",
+        percent(design.significance)
+    );
+    if varies {
+        words.push_str(" No single change fits all the time so far: the effect was larger at one time than at another.");
+    }
+    words
+}
+
+fn anytime_sentence(decides: bool, watched: &Watched, crossing: Option<&CrossingLine>, significance: f64) -> String {
     let level = percent(significance);
-    match (watched.won(), watched.won_after(), decides) {
-        (Some((variant, p_value)), Some(after), true) => format!(
-            "After {after} first successes variant {variant} had shown to be better than every other ({}); looking often does not weaken this.",
-            p_words(p_value.value())
+    if let (Some(crossing), true) = (crossing, decides) {
+        let stands = match &crossing.settled_at {
+            Some(_) => "It was written down and is never taken back.",
+            None => "It was written down and is never taken back; a check has forbidden a verdict so far.",
+        };
+        return format!(
+            "On {}, after {} first successes, variant {} had shown to be better than every other ({}); looking often does not weaken this. {stands}",
+            crossing.at,
+            crossing.after,
+            crossing.variant,
+            p_words(crossing.p_value)
+        );
+    }
+    match (watched.crossing(), decides) {
+        (Some(_), true) => {
+            "The bound has just been crossed; it counts once it is written down, which takes a moment while Letterlab is running."
+                .to_owned()
+        }
+        (Some(crossing), false) => format!(
+            "Somebody who had looked all the time could have told after {} first successes that variant {} is better. The plan waits for its sealed time all the same.",
+            crossing.after, crossing.variant
         ),
-        (Some((variant, _)), Some(after), false) => format!(
-            "Somebody who had looked all the time could have told after {after} first successes that variant {variant} is better. The plan waits for its sealed time all the same."
-        ),
-        (_, _, true) => format!("No variant has shown to be better yet at the level of {level}, however often one looked."),
-        (_, _, false) => {
+        (None, true) => format!("No variant has shown to be better yet at the level of {level}, however often one looked."),
+        (None, false) => {
             format!(
                 "Safe to look at whenever one likes: no variant has shown to be better at the level of {level} in this stricter reading."
             )
@@ -220,15 +274,27 @@ fn percent_plain(share: f64) -> String {
 }
 
 /// Clicks ÷ opens, for those who are used to it.
-pub fn clicks_to_opens(counts: &Counts, variants: &[VariantNumber]) -> ClicksToOpens {
-    let successes =
-        |variant: VariantNumber, metric: Metric| counts.count(variant, metric, Way::Standard).map_or(0, |count| count.successes());
-    let ratio = |variant: &VariantNumber| {
-        let opens = successes(*variant, Metric::Open);
-        (opens > 0).then(|| successes(*variant, Metric::Click) as f64 / opens as f64)
+pub fn clicks_to_opens(counts: &Counts, variants: &[VariantNumber], level: Level) -> ClicksToOpens {
+    let sums = |variant: &VariantNumber| {
+        let of = |tally: Tally| counts.of(*variant, tally) as f64;
+        let (clicks, opens, both) = (of(Tally::ClickStandard), of(Tally::OpenStandard), of(Tally::OpenAndClick));
+        // Each recipient is 0 or 1 in both, so that squares are the counts themselves.
+        RatioSums { n: counts.named(*variant, MEASURED), sum_y: clicks, sum_x: opens, sum_yy: clicks, sum_xx: opens, sum_xy: both }
+    };
+    let arms: Vec<RatioSums> = variants.iter().map(sums).collect();
+    let ratio = |arm: &RatioSums| match arm.reading(level) {
+        Ok((estimate, interval)) => Estimate::Interval { estimate, lower: interval.lower, upper: interval.upper },
+        Err(reason) => cannot(&reason),
+    };
+    let against = |control: &RatioSums, arm: &RatioSums| match delta_ratio(*control, *arm, level) {
+        Ok(reading) => Estimate::Interval { estimate: reading.difference, lower: reading.interval.lower, upper: reading.interval.upper },
+        Err(reason) => cannot(&reason),
     };
     ClicksToOpens {
-        ratios: variants.iter().map(ratio).collect(),
+        ratios: arms.iter().map(ratio).collect(),
+        differences: arms.first().map(|control| arms.iter().skip(1).map(|arm| against(control, arm)).collect()).unwrap_or_default(),
+        both: variants.iter().map(|variant| counts.of(*variant, Tally::OpenAndClick)).collect(),
+        method: "delta method for a ratio of means (Deng, Knoblich & Lu 2018)".to_owned(),
         why_not_tested: "Who opens is itself an effect of the variant, so that those who opened are no longer comparable between the arms; and opens are seen only where pictures load. Described, never tested.".to_owned(),
     }
 }

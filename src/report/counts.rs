@@ -17,6 +17,7 @@ use crate::ledger::event::EventKind;
 use crate::ledger::look::Look;
 use crate::ledger::store as events;
 use crate::ledger::subject::{MEASURED, Part, Tally};
+use crate::ledger::watch::Watch;
 use crate::report::reading::MaybeCount;
 use crate::report::results::due;
 use crate::stats::Count;
@@ -36,6 +37,8 @@ pub struct Counts {
     pub until: Option<Timestamp>,
     /// What came later and does not count.
     pub later: Later,
+    /// Of an anytime-valid test: who is at risk, and the crossing written down.
+    pub watch: Option<Watch>,
 }
 
 /// What came after the sealed time, in the whole test.
@@ -91,11 +94,18 @@ impl Counts {
             ..Self::default()
         };
         let design = &campaign.definition.design;
+        if design.method == Method::Anytime {
+            counts.watch = events::watch(conn, campaign.number)?;
+        }
         if let Some((until, look)) = events::look(conn, campaign.number)? {
             let successes = events::late_successes(conn, campaign.number, kind(design.metric), until)?;
             counts.freeze(until, &look, successes)?;
         } else if design.method == Method::Anytime || counts.successes(design.metric) <= WATCHED_AT_MOST {
-            let mut firsts = events::first_successes(conn, campaign.number, kind(design.metric))?;
+            let mut firsts = if counts.watch.is_some() {
+                events::first_successes_at_risk(conn, campaign.number, kind(design.metric))?
+            } else {
+                events::first_successes(conn, campaign.number, kind(design.metric))?
+            };
             // Between the sealed time and its look: nothing after it will count.
             let due = due(campaign);
             firsts.retain(|(at, _)| due.is_none_or(|due| *at <= due));

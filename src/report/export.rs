@@ -148,8 +148,18 @@ fn write_table(text: &mut String, page: &ResultPage) -> std::fmt::Result {
     for note in &page.notes {
         writeln!(text, "    note   {note}")?;
     }
+    if let Some(chosen) = &page.chosen {
+        let at = chosen.at.as_ref().map(|at| format!(" on {at}")).unwrap_or_default();
+        writeln!(text, "\n  The rest get {}, chosen by {}{at}", chosen.variant, chosen.by)?;
+    }
+    if let Some(at) = &page.looked_at {
+        writeln!(text, "\n  Looked at on {at}")?;
+    }
     if !page.plan.hash.is_empty() {
         writeln!(text, "\n  Sealed {} with {}", page.plan.sealed_at, page.plan.hash)?;
+        for deviation in &page.plan.deviations {
+            writeln!(text, "    deviation  {deviation}")?;
+        }
     }
     Ok(())
 }
@@ -168,11 +178,12 @@ fn write_beside(text: &mut String, page: &ResultPage) -> std::fmt::Result {
         writeln!(text, "\n  Looked at whenever one likes: {}", anytime.sentence)?;
         for line in &anytime.variants {
             let band = line.band.last().map(|point| match point.upper {
-                Some(upper) => format!(", ratio between {:.3} and {upper:.3}", point.lower),
-                None => format!(", ratio above {:.3}", point.lower),
+                Some(upper) => format!(", ratio of paces between {:.3} and {upper:.3}", point.lower),
+                None => format!(", ratio of paces above {:.3}", point.lower),
             });
             writeln!(text, "    {} against A: {}{}", line.variant, p_words(line.p_value), band.unwrap_or_default())?;
         }
+        writeln!(text, "    {}", anytime.band_words)?;
     }
     if let Some(reached) = &page.reached {
         writeln!(text, "\n  {}", reached.sentence)?;
@@ -188,10 +199,8 @@ fn write_beside(text: &mut String, page: &ResultPage) -> std::fmt::Result {
         }
     }
     if let Some(ratios) = &page.clicks_to_opens {
-        let words = |(arm, ratio): (&crate::report::page::Arm, &Option<f64>)| {
-            format!("{} {}", arm.letter, ratio.map_or_else(|| "none opened".to_owned(), percent))
-        };
-        let shown: Vec<String> = page.arms.iter().zip(&ratios.ratios).map(words).collect();
+        let shown: Vec<String> =
+            page.arms.iter().zip(&ratios.ratios).map(|(arm, ratio)| format!("{} {}", arm.letter, rate_words(ratio))).collect();
         writeln!(text, "\n  Clicks to opens: {}. {}", shown.join(", "), ratios.why_not_tested)?;
     }
     Ok(())

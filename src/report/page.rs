@@ -72,6 +72,22 @@ pub struct ResultPage {
     /// Recipients held out: they received nothing.
     #[serde(default)]
     pub held_out: u64,
+    /// What the rest got or get; none before it is chosen.
+    #[serde(default)]
+    pub chosen: Option<Chosen>,
+}
+
+/// What was chosen for the rest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chosen {
+    /// The variant's letter.
+    pub variant: String,
+    /// Who or what chose it.
+    pub by: String,
+    /// When, in words.
+    pub at: Option<String>,
+    /// What it went against, in words, as it stood then; none when it followed the plan.
+    pub against: Option<String>,
 }
 
 /// A test that may be looked at whenever one likes.
@@ -83,10 +99,43 @@ pub struct Anytime {
     pub method: String,
     /// Confidence of the band, simultaneously over all times.
     pub confidence: f64,
+    /// What the band says, and why it agrees with the p-value.
+    #[serde(default)]
+    pub band_words: String,
+    /// Since when the recipients at risk stand fast, in words; none before the last letter of the test is out, and where this does not decide.
+    #[serde(default)]
+    pub at_risk_since: Option<String>,
+    /// Recipients at risk per arm in the order of `arms`.
+    #[serde(default)]
+    pub at_risk: Vec<u64>,
+    /// The first crossing of the bound, as it was written down: never taken back.
+    #[serde(default)]
+    pub crossing: Option<CrossingLine>,
     /// One line per variant, against the control.
     pub variants: Vec<AnytimeLine>,
     /// In words.
     pub sentence: String,
+}
+
+/// The first crossing of the anytime-valid bound.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CrossingLine {
+    /// The letter of the arm that crossed it against every other.
+    pub variant: String,
+    /// When it happened, to the minute, in words.
+    pub at: String,
+    /// First successes up to and with it.
+    pub after: u64,
+    /// First successes of each arm by then, in the order of `arms`.
+    pub successes: Vec<u64>,
+    /// The largest anytime p-value against any other arm, then.
+    pub p_value: f64,
+    /// The evidence against every other arm, as an e-value: at least 1 / level. None beyond 1e300.
+    pub e_value: Option<f64>,
+    /// When it was written down, in words.
+    pub found_at: Option<String>,
+    /// When every check let it pass, in words; none while a check forbids it.
+    pub settled_at: Option<String>,
 }
 
 /// The anytime-valid reading of one variant against the control.
@@ -96,7 +145,8 @@ pub struct AnytimeLine {
     pub variant: String,
     /// The smallest p-value so far; looking often does not make it wrong.
     pub p_value: f64,
-    /// The band of the ratio of rates, variant / control, in the order of time; at most some dozens of points.
+    /// The band of the ratio of paces, variant / control, in the order of time; at most some dozens of points. The pace is the rate of first
+    /// successes among those who have had none yet; where few succeed its ratio is that of the rates.
     pub band: Vec<BandPoint>,
 }
 
@@ -105,14 +155,17 @@ pub struct AnytimeLine {
 pub struct BandPoint {
     /// Milliseconds since 1970 (UTC).
     pub at: i64,
-    /// Ratio of the rates, variant / control; none before the control has a success.
+    /// The likeliest ratio of paces, variant / control; none before both have a success.
     pub ratio: Option<f64>,
     /// Lower end.
     pub lower: f64,
     /// Upper end; none where there is none yet.
     pub upper: Option<f64>,
-    /// The smallest p-value up to this moment.
+    /// The smallest p-value up to this moment. It is at most the level exactly when the band leaves out 1.
     pub p_value: f64,
+    /// No single ratio fits all the time so far: the effect has changed.
+    #[serde(default)]
+    pub varies: bool,
 }
 
 /// A guarded rate of a variant beside the control's.
@@ -171,8 +224,17 @@ pub struct Reached {
 /// Clicks ÷ opens per arm.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClicksToOpens {
-    /// Per arm in the order of `arms`; none without opens.
-    pub ratios: Vec<Option<f64>>,
+    /// Per arm in the order of `arms`, with intervals by the delta method.
+    pub ratios: Vec<Estimate>,
+    /// Of each variant, variant − control, in the order of the variants.
+    #[serde(default)]
+    pub differences: Vec<Estimate>,
+    /// How many recipients of each arm count for both, in the order of `arms`.
+    #[serde(default)]
+    pub both: Vec<u64>,
+    /// Name of the method of the intervals.
+    #[serde(default)]
+    pub method: String,
     /// Why it is not tested.
     pub why_not_tested: String,
 }

@@ -10,21 +10,23 @@ use jiff::{SignedDuration, Timestamp};
 use crate::campaign::state::State;
 use crate::campaign::store::{self as campaigns, Campaign, Pause};
 use crate::db::{DbResult, LedgerConn};
-use crate::experiment::decide::{Decision, Evidence, SCORE, decide};
+use crate::experiment::decide::{CHECK_LEVEL, SCORE};
 use crate::experiment::design::{Method, Metric, Rule};
 use crate::ids::VariantNumber;
 use crate::ledger::event::EventKind;
 use crate::ledger::subject::{MEASURED, Tally, hits_tally};
+use crate::ledger::watch::Watch;
 use crate::report::beside;
 use crate::report::checks::Checks;
 use crate::report::countings::{agreement, counting};
 use crate::report::counts::{Counts, Way};
-use crate::report::deviations::{deviations, won_at};
-use crate::report::page::{Arm, Comparison, Counting, Estimate, HitClass, ResultPage, SealedPlan};
+use crate::report::deviations::deviations;
+use crate::report::judged::Judged;
+use crate::report::page::{Arm, Chosen, Comparison, Counting, Estimate, HitClass, ResultPage, SealedPlan};
 use crate::report::reading::{MaybeCount, all_equal, chances, chances_words, comparisons, rate};
 use crate::report::wording::{metric_words, moment, percent, verdict};
 use crate::signal::Class;
-use crate::stats::{BestReading, Count, Level, NotEstimable};
+use crate::stats::{BestReading, Level};
 
 /// Computes a campaign's result as of `now`.
 ///
@@ -40,27 +42,8 @@ fn page(campaign: &Campaign, counts: &Counts, pauses: &[Pause], now: Timestamp) 
     let design = &definition.design;
     // A sealed level is in range; a draft's may not be.
     let level = Level::from_alpha(design.significance).unwrap_or(Level::USUAL);
-    let variants: Vec<VariantNumber> = (0..definition.variants.len()).filter_map(|arm| u8::try_from(arm).ok()).map(VariantNumber).collect();
+    let Judged { variants, standard, checks, guards, watched, decision } = Judged::of(campaign, counts);
     let counted = |way: Way| -> Vec<MaybeCount> { variants.iter().map(|variant| counts.count(*variant, design.metric, way)).collect() };
-    let standard = counted(Way::Standard);
-    let checks = Checks::of(counts, &variants, design.metric, &design.weights);
-    let guards = beside::guards(design, counts, &variants);
-    let watched = beside::watched(design, counts, &standard);
-    let decision = match standard.iter().cloned().collect::<Result<Vec<Count>, NotEstimable>>() {
-        Ok(arms) => decide(
-            design,
-            &Evidence {
-                arms,
-                sample_ratio: checks.sample_ratio(),
-                machine_balance: checks.machine_balance,
-                guards: guards.clone(),
-                watched: watched.clone(),
-                all_sent: campaign.observing_at.is_some(),
-                is_due: counts.until.is_some(),
-            },
-        ),
-        Err(reason) => Decision::NotEstimable(reason),
-    };
     let comparisons = comparisons(&standard, &variants, level);
     let countings: Vec<Counting> =
         [Way::Raw, Way::Standard, Way::Strict].into_iter().map(|way| counting(way, design.metric, &counted(way), level)).collect();
@@ -83,18 +66,19 @@ fn page(campaign: &Campaign, counts: &Counts, pauses: &[Pause], now: Timestamp) 
         agreement: agreement(&countings),
         countings,
         hits: hits(counts, &variants),
-        notes: notes(campaign, counts, &variants),
+        notes: notes(campaign, counts, &variants, &checks),
         checks: checks.shown(counts, &variants, design.metric, &standard),
-        plan: SealedPlan { deviations: deviations(campaign, &decision, won_at(counts, watched.as_ref()), pauses), ..plan(campaign) },
+        plan: SealedPlan { deviations: deviations(campaign, &decision, settled_at(counts), pauses), ..plan(campaign) },
+        chosen: chosen(campaign),
         chances: chances_words(&variants, chances.as_deref()),
         all_equal_p_value: all_equal(&standard),
         counted_until: counts.until.map(moment),
         looked_at: counts.until.and(campaign.looked_at).map(moment),
-        anytime: watched.and_then(|watched| beside::anytime(design, counts, &watched, &standard, level)),
+        anytime: watched.and_then(|watched| beside::anytime(design, counts, &watched, &variants, level)),
         guards: beside::guard_lines(&guards),
         secondary: beside::secondary(design, counts, &variants, level),
         reached: beside::reached(design, &standard),
-        clicks_to_opens: Some(beside::clicks_to_opens(counts, &variants)),
+        clicks_to_opens: Some(beside::clicks_to_opens(counts, &variants, level)),
         held_out: counts.held_out(),
         comparisons,
     }
@@ -176,9 +160,12 @@ fn hits(counts: &Counts, variants: &[VariantNumber]) -> Vec<HitClass> {
         .collect()
 }
 
-fn notes(campaign: &Campaign, counts: &Counts, variants: &[VariantNumber]) -> Vec<String> {
+fn notes(campaign: &Campaign, counts: &Counts, variants: &[VariantNumber], checks: &Checks) -> Vec<String> {
     let design = &campaign.definition.design;
     let mut notes = Vec::new();
+    if let Some(watch) = &counts.watch {
+        notes.extend(watch_notes(watch, counts, variants, checks));
+    }
     let delivered = counts.sum(variants, Tally::Delivered);
     let measured: u64 = variants.iter().map(|variant| counts.named(*variant, MEASURED)).sum();
     if measured < delivered {
@@ -192,11 +179,10 @@ fn notes(campaign: &Campaign, counts: &Counts, variants: &[VariantNumber]) -> Ve
         notes.push(format!("{uncertain} letters may or may not have been sent: the connection was lost before the relay answered. They were not sent again."));
     }
     if let Some(until) = counts.until {
-        let at = campaign.looked_at.map(|at| format!(" (looked at on {})", moment(at))).unwrap_or_default();
         let later = counts.later;
         let what = if design.metric == Metric::Open { "opened" } else { "clicked" };
         notes.push(format!(
-            "This page counts what had happened by the sealed time, {}{at}, so that the verdict stays what it is. Later and not counted: {} recipients {what} for the first time, {} letters came back, {} recipients unsubscribed, {} complained.",
+            "This page counts what had happened by the sealed time, {}, so that the verdict stays what it is. Later and not counted: {} recipients {what} for the first time, {} letters came back, {} recipients unsubscribed, {} complained.",
             moment(until),
             later.successes,
             later.bounced,
@@ -222,6 +208,46 @@ fn notes(campaign: &Campaign, counts: &Counts, variants: &[VariantNumber]) -> Ve
         notes.push("The campaign is closed: later hits are answered but not recorded.".to_owned());
     }
     notes
+}
+
+/// What became of an anytime-valid test's facts after they were written down: told, and no part of the verdict.
+fn watch_notes(watch: &Watch, counts: &Counts, variants: &[VariantNumber], checks: &Checks) -> Vec<String> {
+    let mut notes = vec![
+        "This test may be looked at always: its verdict rests on the anytime-valid reading. Intervals and p-values of the table are for a single look and do not decide.".to_owned(),
+    ];
+    let at_risk: u64 = variants.iter().map(|variant| watch.of(*variant)).sum();
+    let measured: u64 = variants.iter().map(|variant| counts.named(*variant, MEASURED)).sum();
+    if measured < at_risk {
+        notes.push(format!(
+            "{} of the {at_risk} recipients watched since {} are no longer delivered and measured: their letters came back later, or they took measurement back. The anytime-valid test goes on with all of them, so that its verdict cannot move by that.",
+            at_risk - measured,
+            moment(watch.since)
+        ));
+    }
+    let fails = [checks.sample_ratio(), checks.machine_balance].into_iter().flatten().any(|p| p.at_most(CHECK_LEVEL));
+    if let (Some(settled), true) = (watch.settled_at, fails) {
+        notes.push(format!(
+            "A check of the arms fails by now, which it did not when the verdict was written down on {}. The verdict stays; read it with this doubt.",
+            moment(settled)
+        ));
+    }
+    notes
+}
+
+/// When every check let an anytime-valid test's crossing pass.
+fn settled_at(counts: &Counts) -> Option<Timestamp> {
+    counts.watch.as_ref()?.settled_at
+}
+
+/// What was chosen for the rest.
+fn chosen(campaign: &Campaign) -> Option<Chosen> {
+    let (variant, by) = campaign.chosen.as_ref()?;
+    Some(Chosen {
+        variant: variant.to_string(),
+        by: by.clone(),
+        at: campaign.chosen_at.or(campaign.decided_at).map(moment),
+        against: campaign.chosen_against.clone(),
+    })
 }
 
 fn plan(campaign: &Campaign) -> SealedPlan {

@@ -9,7 +9,8 @@ use crate::ids::{EventId, Pseudonym, RecordingMode, VariantNumber};
 use crate::ledger::event::{Event, EventKind, Hit, Whose};
 use crate::ledger::subject::{Part, Subject};
 use crate::ledger::{look, projection, store as events};
-use crate::report::page::{Outcome, ResultPage};
+use crate::report::judged;
+use crate::report::page::{Estimate, Outcome, ResultPage};
 use crate::report::results::{due, results};
 use crate::report::{export, script};
 use crate::signal::{Class, ClientFamily, Confidence, DeviceClass, Reasons, Verdict};
@@ -99,6 +100,26 @@ impl Ledger {
         self.campaign.looked_at = Some(now);
     }
 
+    /// Writes down who is at risk and what is found, as background work does.
+    fn watch(&self, hour: i64) {
+        let (number, now) = (self.campaign.number, self.after(hour));
+        self.db.write(|conn| events::begin_watch(conn, number, now)).unwrap();
+        let found = self.db.read(|conn| judged::found(conn, &self.campaign)).unwrap();
+        if let Some(crossing) = &found.crossing {
+            self.db.write(|conn| events::save_crossing(conn, number, crossing, now)).unwrap();
+            if found.passes {
+                self.db.write(|conn| events::settle(conn, number, now)).unwrap();
+            }
+        }
+    }
+
+    /// Letters of an arm come back, from the `from`-th recipient on.
+    fn bounce(&self, variant: u32, from: u32, count: u32, hour: i64) {
+        let people = (from..from + count).map(|rank| 2 * rank + variant);
+        let bounced = |person| Event { id: EventId::from_bytes(bytes(person, 4)), ..self.event(person, EventKind::Bounced, hour) };
+        self.append(people.map(bounced).collect());
+    }
+
     fn page(&self, hour: i64) -> ResultPage {
         self.db.read(|conn| results(conn, &self.campaign, self.after(hour))).unwrap()
     }
@@ -128,10 +149,16 @@ fn a_verdict_at_its_sealed_time_stays_whatever_comes_later() {
 #[test]
 fn an_anytime_test_is_decided_as_soon_as_it_is_clear() {
     let ledger = Ledger::new("anytime", 1000);
+    ledger.watch(0);
     ledger.click(0, 3, 4, 1);
+    ledger.watch(1);
     let early = ledger.page(2);
     assert_eq!(early.verdict.outcome, Outcome::NotYet);
     ledger.click(10, 5, 80, 5);
+    let unwritten = ledger.page(5);
+    assert_eq!(unwritten.verdict.outcome, Outcome::NotYet, "a crossing counts once it is written down");
+    assert!(unwritten.anytime.unwrap().sentence.contains("written down"));
+    ledger.watch(5);
     let clear = ledger.page(6);
     assert_eq!((clear.verdict.outcome, clear.verdict.winner.as_deref()), (Outcome::Winner, Some("B")));
     let anytime = clear.anytime.as_ref().unwrap();
@@ -139,6 +166,60 @@ fn an_anytime_test_is_decided_as_soon_as_it_is_clear() {
     let band = &anytime.variants[0].band;
     assert!(band.len() > 20 && band.windows(2).all(|pair| pair[0].at <= pair[1].at && pair[0].p_value >= pair[1].p_value));
     assert!(band.last().unwrap().lower > 1.0);
+    for point in band {
+        let excludes = point.lower >= 1.0 || point.upper.is_some_and(|upper| upper <= 1.0);
+        assert_eq!(excludes, point.p_value <= 0.05, "{point:?}");
+    }
+    let crossing = anytime.crossing.as_ref().unwrap();
+    assert_eq!((crossing.variant.as_str(), crossing.successes.iter().sum::<u64>()), ("B", crossing.after));
+    assert!(crossing.e_value.unwrap() >= 20.0 && crossing.settled_at.is_some());
+    assert_eq!(anytime.at_risk, [1000, 1000]);
+}
+
+#[test]
+fn a_written_crossing_is_not_taken_back_by_late_bounces_late_clicks_or_a_late_check() {
+    let mut ledger = Ledger::new("anytime", 1000);
+    ledger.watch(0);
+    ledger.click(0, 5, 60, 1);
+    ledger.watch(1);
+    let found = ledger.page(2);
+    assert_eq!(found.verdict.winner.as_deref(), Some("B"));
+    let settled = |page: &ResultPage| (page.verdict.sentence.clone(), page.anytime.clone().unwrap().crossing);
+    // Most of B's letters come back, the clickers' among them, and the control catches up.
+    ledger.bounce(1, 0, 700, 3);
+    ledger.click(100, 300, 1, 4);
+    ledger.watch(5);
+    let later = ledger.page(6);
+    assert_eq!(settled(&later), settled(&found));
+    assert_eq!(later.anytime.as_ref().unwrap().at_risk, [1000, 1000]);
+    assert!(later.checks.iter().any(|check| check.level == crate::report::page::CheckLevel::Stop), "the loss is seen");
+    for words in ["700 of the 2000 recipients watched since", "A check of the arms fails by now"] {
+        assert!(later.notes.iter().any(|note| note.contains(words)), "{words}: {:?}", later.notes);
+    }
+    let replayed = later.anytime.as_ref().unwrap().variants[0].band.last().unwrap().p_value;
+    assert!(replayed <= found.anytime.as_ref().unwrap().variants[0].p_value, "bounced clickers stay in the sequence");
+    ledger.look(72);
+    let at_last = ledger.page(73);
+    assert_eq!(settled(&at_last), settled(&found));
+    assert_eq!(at_last.verdict.outcome, Outcome::Winner);
+}
+
+#[test]
+fn a_check_that_fails_when_the_bound_is_crossed_forbids_the_verdict_until_it_passes() {
+    let ledger = Ledger::new("anytime", 1000);
+    ledger.bounce(0, 900, 60, 0);
+    ledger.watch(0);
+    ledger.click(0, 5, 60, 1);
+    ledger.watch(1);
+    let stopped = ledger.page(2);
+    assert_eq!((stopped.verdict.outcome, stopped.verdict.winner), (Outcome::Stopped, None));
+    let anytime = stopped.anytime.unwrap();
+    assert_eq!(anytime.at_risk, [940, 1000]);
+    assert_eq!(anytime.crossing.unwrap().settled_at, None);
+    // The other arm loses as many: the arms can be compared again.
+    ledger.bounce(1, 900, 55, 3);
+    ledger.watch(4);
+    assert_eq!(ledger.page(5).verdict.winner.as_deref(), Some("B"));
 }
 
 #[test]
@@ -147,6 +228,8 @@ fn the_page_is_said_in_every_form() {
     ledger.click(0, 20, 60, 10);
     ledger.look(72);
     let page = ledger.page(72);
+    let ratios = page.clicks_to_opens.as_ref().unwrap();
+    assert!(matches!(ratios.ratios[0], Estimate::NotEstimable { .. }), "nobody opened: {ratios:?}");
     let table = export::table(&page);
     for words in
         ["Variant B wins", "Looked at whenever one likes", "found in 4 of 5", "Clicks to opens", "Guard bounce", "Beside it: open rate"]

@@ -11,6 +11,7 @@ mod exact;
 mod hypergeometric;
 mod mean;
 mod multiplicity;
+mod pace;
 mod power;
 #[cfg(test)]
 mod properties;
@@ -34,6 +35,7 @@ pub use beta::{BetaTails, beta_distribution};
 pub use exact::{BOSCHLOO_LIMIT, BoschlooTest, boschloo, clopper_pearson, fisher, fisher_mid_p, ln_binomial_at_least, ln_binomial_at_most};
 pub use mean::{LiftReading, MeanSummary, WelchReading, concentration, mean_lift, welch, winsorised};
 pub use multiplicity::{WinnerTest, average_ln_e, benjamini_hochberg, holm, winner};
+pub use pace::{PaceBand, PaceTrace};
 pub use power::{
     DetectableEffect, Dilution, Plan, SampleSize, detectable_difference_of_means, detectable_effect, dilution, power_means,
     power_two_proportions, sample_size_means, sample_size_two_proportions, test_and_roll,

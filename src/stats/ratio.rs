@@ -49,6 +49,18 @@ impl RatioSums {
     }
 }
 
+impl RatioSums {
+    /// The ratio with its interval by the delta method, not below 0 for sums that cannot be negative.
+    ///
+    /// # Errors
+    /// As [`delta_ratio`].
+    pub fn reading(self, level: Level) -> Estimate<(f64, Interval)> {
+        let (ratio, error) = self.ratio_and_error()?;
+        let half = level.z_two_sided() * error;
+        Ok((ratio, Interval { lower: (ratio - half).max(0.0), upper: ratio + half }))
+    }
+}
+
 /// Ratios of both arms and their difference.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct DeltaReading {
@@ -101,6 +113,17 @@ mod tests {
         let reading = delta_ratio(arm, arm, Level::new(0.95).unwrap()).unwrap();
         assert!((reading.error_a - (1.0f64 / 3.0 / 4.0).sqrt()).abs() < 1e-15);
         assert_eq!((reading.difference, reading.p_value), (0.0, PValue::ONE));
+    }
+
+    #[test]
+    fn one_ratio_has_the_error_of_its_half_of_the_difference() {
+        let arm = RatioSums { n: 900, sum_y: 60.0, sum_x: 300.0, sum_yy: 60.0, sum_xx: 300.0, sum_xy: 50.0 };
+        let (level, both) = (Level::USUAL, delta_ratio(arm, arm, Level::USUAL).unwrap());
+        let (ratio, interval) = arm.reading(level).unwrap();
+        assert!((ratio - 0.2).abs() < 1e-15);
+        assert!((interval.upper - ratio - level.z_two_sided() * both.error_a).abs() < 1e-15);
+        // Σ (y − r x)² = 60 − 2 · 0.2 · 50 + 0.04 · 300 = 52
+        assert!((both.error_a - (52.0f64 * 900.0 / 899.0).sqrt() / 300.0).abs() < 1e-15);
     }
 
     #[test]

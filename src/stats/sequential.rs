@@ -128,6 +128,11 @@ impl UrnProcess {
         Ok(())
     }
 
+    /// B's share of those who wait now.
+    pub fn share_b(&self) -> f64 {
+        self.waiting_b as f64 / (self.waiting_a + self.waiting_b) as f64
+    }
+
     /// ln E now.
     pub fn ln_e(&self) -> f64 {
         self.ln_scale + self.sum.ln()

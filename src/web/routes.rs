@@ -107,6 +107,8 @@ pub static TABLE: &[Entry] = &[
     entry(GET,    "/campaigns/{number}/results.json",            Marketer,      || web::to(admin::results::json)),
     entry(GET,    "/campaigns/{number}/results.R",               Marketer,      || web::to(admin::results::r)),
     entry(GET,    "/campaigns/{number}/results.py",              Marketer,      || web::to(admin::results::python)),
+    entry(GET,    "/campaigns/{number}/assignment",              Marketer,      || web::to(admin::assignment::show)),
+    entry(GET,    "/campaigns/{number}/assignment.csv",          Marketer,      || web::to(admin::assignment::csv)),
     entry(POST,   "/campaigns/{number}/share",                   Marketer,      || web::to(admin::results::share)),
     // The server itself.
     entry(GET,    "/status",                                     Administrator, || web::to(admin::status::show)),
@@ -132,6 +134,8 @@ pub static TABLE: &[Entry] = &[
     entry(POST,   "/api/v1/campaigns/{campaign}/close",          ApiKey,        || web::to(api::steer::close)),
     entry(POST,   "/api/v1/campaigns/{campaign}/share",          ApiKey,        || web::to(api::steer::share)),
     entry(GET,    "/api/v1/campaigns/{campaign}/progress",       ApiKey,        || web::to(api::campaigns::progress)),
+    entry(GET,    "/api/v1/campaigns/{campaign}/outlook",        ApiKey,        || web::to(api::campaigns::outlook)),
+    entry(GET,    "/api/v1/campaigns/{campaign}/assignment",     ApiKey,        || web::to(api::campaigns::assignment)),
     entry(GET,    "/api/v1/campaigns/{campaign}/results",        ApiKey,        || web::to(api::campaigns::results)),
     entry(GET,    "/api/v1/campaigns/{campaign}/results.csv",    ApiKey,        || web::to(api::campaigns::results_csv)),
     entry(GET,    "/api/v1/campaigns/{campaign}/results.R",      ApiKey,        || web::to(api::campaigns::results_r)),

@@ -8,6 +8,7 @@
 
 pub mod account;
 pub mod api;
+pub mod assignment;
 pub mod band;
 pub mod beside;
 pub mod campaign;

@@ -1,6 +1,6 @@
 //! What a campaign found out: the verdict, what it rests on, and that it can be derived again.
 
-use letterlab::app::campaigns;
+use letterlab::app::{assignment, campaigns, jobs};
 use letterlab::ledger::projection;
 use letterlab::ledger::store as events;
 use letterlab::report::export;
@@ -32,6 +32,10 @@ on_both_engines!(
     a_choice_against_the_test_is_told,
     a_pause_while_sending_is_told_with_its_times,
     the_same_letter_twice_wins_nothing_and_a_difference_is_an_alarm,
+    an_anytime_test_is_decided_early_and_late_bounces_move_nothing,
+    a_stopped_verdict_is_judged_once_and_a_choice_after_it_is_told,
+    clicks_to_opens_are_described_with_intervals,
+    the_draw_repeats_from_the_seed_and_a_moved_recipient_is_found,
 );
 
 /// A test of 80 people of 200 in which the first `clicks` letters of each variant are clicked by a person.
@@ -323,7 +327,8 @@ async fn what_comes_after_the_sealed_time_moves_no_verdict(engine: Engine) {
     }
     let after = world.results("autumn");
     assert_eq!(settled(&after), settled(&before));
-    for words in ["looked at on 2026-11-23 12:00 UTC", "40 recipients clicked", "30 letters came back", "30 recipients unsubscribed"] {
+    assert_eq!(after.looked_at, before.looked_at, "a field of its own");
+    for words in ["40 recipients clicked", "30 letters came back", "30 recipients unsubscribed"] {
         assert!(after.notes.iter().any(|note| note.contains(words)), "{words}: {:?}", after.notes);
     }
     // Taking measurement back deletes hits; the counts they were part of stay.
@@ -419,4 +424,108 @@ async fn the_same_letter_twice_wins_nothing_and_a_difference_is_an_alarm(engine:
     let uneven = same_letter(engine, [4, 25]).await.results("autumn");
     assert_eq!((uneven.verdict.outcome, uneven.verdict.winner), (Outcome::Stopped, None));
     assert!(uneven.verdict.sentence.starts_with("Alarm"), "{}", uneven.verdict.sentence);
+}
+
+async fn an_anytime_test_is_decided_early_and_late_bounces_move_nothing(engine: Engine) {
+    let text = automatic().replace("observe_hours = 24", "observe_hours = 24\nmethod = \"anytime\"");
+    let mut world = clicked(engine, &text, 300, [2, 40]).await;
+    let page = world.results("autumn");
+    let found = page.anytime.clone().unwrap();
+    let crossing = found.crossing.clone().unwrap();
+    assert_eq!((page.verdict.winner.as_deref(), crossing.variant.as_str()), (Some("B"), "B"));
+    assert_eq!((found.at_risk.clone(), crossing.settled_at.is_some()), (vec![60, 60], true));
+    world.deliver_everything().await;
+    assert_eq!((world.state("autumn"), world.received().len()), ("decided", 300), "the rest need not wait for the sealed time");
+    assert_eq!(world.campaign("autumn").chosen.unwrap().1, "the sealed rule: winner");
+    // Most of the winner's letters come back after all.
+    let late: Vec<Message> =
+        world.received().into_iter().take(120).filter(|letter| letter.subject == "Two changes, two minutes").take(45).collect();
+    for letter in &late {
+        world.returned(&letter.return_path, &crate::mailboxes::delivery_report(letter, "5.1.1", "550 5.1.1 user unknown"));
+    }
+    let after = world.results("autumn");
+    assert_eq!(after.verdict.winner.as_deref(), Some("B"));
+    let anytime = after.anytime.unwrap();
+    assert_eq!((anytime.crossing.as_ref(), anytime.at_risk), (Some(&crossing), vec![60, 60]));
+    assert_eq!(anytime.variants[0].p_value, found.variants[0].p_value);
+    assert!(after.notes.iter().any(|note| note.contains("45 of the 120 recipients watched since")), "{:?}", after.notes);
+    assert_eq!(after.plan.deviations, Vec::<String>::new());
+    world.wait(24);
+    let at_last = world.results("autumn");
+    assert_eq!((at_last.verdict.winner.as_deref(), at_last.anytime.unwrap().crossing), (Some("B"), Some(crossing)));
+}
+
+async fn a_stopped_verdict_is_judged_once_and_a_choice_after_it_is_told(engine: Engine) {
+    let mut world = clicked(engine, &automatic(), 400, [4, 24]).await;
+    for letter in by_variant(&world)[0].iter().rev().take(45) {
+        world.returned(&letter.return_path, &crate::mailboxes::delivery_report(letter, "5.1.1", "550 5.1.1 user unknown"));
+    }
+    world.wait(24);
+    assert_eq!(world.results("autumn").verdict.outcome, Outcome::Stopped);
+    let judged = world.campaign("autumn").judged;
+    assert!(judged.as_deref().is_some_and(|judged| judged.contains("the sealed time")), "{judged:?}");
+    assert!(jobs::tidy(&world.lab).unwrap().is_idle(), "what was judged is not judged again");
+    // Were it judged again, what is written here would be replaced.
+    assert_eq!(world.campaign("autumn").judged, judged);
+    world.decide("autumn", 'B').unwrap();
+    world.deliver_everything().await;
+    let page = world.results("autumn");
+    let told = "Variant B was chosen for the rest by hand, in a story on 2026-11-23 12:00 UTC, though a check had stopped the verdict (No verdict: the arms are not as large as they were drawn).";
+    assert_eq!(page.plan.deviations, [told]);
+    assert!(page.chosen.unwrap().against.unwrap().contains("a check had stopped"));
+    assert_eq!(page.looked_at.as_deref(), Some("2026-11-23 12:00 UTC"));
+    let table = export::table(&world.results("autumn"));
+    assert!(table.contains("deviation  Variant B was chosen") && table.contains("Looked at on 2026-11-23 12:00 UTC"), "{table}");
+    // A second choice comes too late.
+    let refused = world.decide("autumn", 'A').unwrap_err();
+    assert!(refused.to_string().contains("decided"), "{refused}");
+}
+
+async fn clicks_to_opens_are_described_with_intervals(engine: Engine) {
+    let world = World::with_campaign_sent(engine, &people(80), &campaign("autumn")).await;
+    let [control, other] = by_variant(&world);
+    for (letters, [opens, clicks]) in [(&control, [20, 10]), (&other, [25, 20])] {
+        for letter in letters.iter().take(opens) {
+            world.open(&letter.pixel().unwrap(), FIREFOX).await;
+        }
+        // Five of those who click load no pictures.
+        for letter in letters.iter().skip(opens + 5 - clicks).take(clicks) {
+            world.click(&letter.links()[0], FIREFOX).await;
+        }
+    }
+    let ratios = world.results("autumn").clicks_to_opens.unwrap();
+    assert_eq!(ratios.both, [5, 15]);
+    let Estimate::Interval { estimate, lower, upper } = ratios.ratios[0] else { panic!("estimable: {ratios:?}") };
+    // Σ (y − r x)² = 10 − 2 · ½ · 5 + ¼ · 20 = 10 over 40 recipients, twice the error of 20 opens.
+    let half = 1.959_963_985 * (10.0_f64 * 40.0 / 39.0).sqrt() / 20.0;
+    assert!((estimate - 0.5).abs() < 1e-12 && (upper - 0.5 - half).abs() < 1e-6 && (0.5 - lower - half).abs() < 1e-6, "{ratios:?}");
+    let Estimate::Interval { estimate, .. } = ratios.differences[0] else { panic!("estimable: {ratios:?}") };
+    assert!((estimate - 0.3).abs() < 1e-12, "{ratios:?}");
+    assert!(ratios.why_not_tested.contains("never tested"));
+}
+
+async fn the_draw_repeats_from_the_seed_and_a_moved_recipient_is_found(engine: Engine) {
+    let text = automatic().replace("share = 0.4", "share = 0.4\nholdout = 0.1");
+    let mut world = clicked(engine, &text, 200, [4, 24]).await;
+    let draw = |world: &World| assignment::assignment(&world.lab, &world.campaign("autumn")).unwrap();
+    let before = draw(&world);
+    assert!(before.holds && before.sentence.contains("all 200 recipients"), "{}", before.sentence);
+    assert_eq!(before.recipients.iter().filter(|recipient| recipient.place == "held out").count(), 20);
+    let text = assignment::csv(&before).unwrap();
+    assert_eq!(text.lines().count(), 201);
+    for letter in world.received() {
+        let arm = if letter.subject == "What changed this autumn" { "A" } else { "B" };
+        let line = text.lines().find(|line| line.contains(&world.pseudonym_of(&letter).to_string())).unwrap();
+        assert!(line.ends_with(&format!(",{arm},{arm}")), "{line}");
+    }
+    // With the rest sent it is the same draw.
+    world.wait(24);
+    world.deliver_everything().await;
+    assert!(draw(&world).holds);
+    let someone = before.recipients.iter().find(|recipient| recipient.place == "A").unwrap();
+    world.sql(Room::Ledger, &format!("UPDATE subject SET variant = 1 WHERE pseudonym = '{}'", someone.pseudonym));
+    let moved = draw(&world);
+    assert_eq!((moved.holds, moved.contradictory), (false, 1), "{}", moved.sentence);
+    world.sql(Room::Ledger, &format!("UPDATE subject SET variant = 0 WHERE pseudonym = '{}'", someone.pseudonym));
+    assert!(draw(&world).holds);
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use letterlab::campaign::definition::Definition;
 use letterlab::campaign::file;
 use letterlab::campaign::state::State;
-use letterlab::campaign::store::{self, Campaign, Link, Sealed};
+use letterlab::campaign::store::{self, Campaign, Choice, Link, Sealed};
 use letterlab::db::LedgerDb;
 use letterlab::ids::{CampaignNumber, LinkNumber, VariantNumber};
 
@@ -15,7 +15,8 @@ on_both_engines!(
     a_campaign_reads_back_as_it_was_written,
     of_two_that_seal_one_does,
     a_step_is_taken_once_and_stamped,
-    a_choice_is_made_once,
+    a_choice_is_made_once_and_while_observing_only,
+    of_a_choice_and_an_end_at_the_same_time_one_is_first,
     a_pause_keeps_its_reason,
     campaigns_are_found_by_state_oldest_first,
 );
@@ -114,14 +115,64 @@ async fn a_step_is_taken_once_and_stamped(engine: Engine) {
     world.sql(crate::world::Room::Ledger, "DELETE FROM campaign");
 }
 
-async fn a_choice_is_made_once(engine: Engine) {
+fn choice(variant: u8, by: &str) -> Choice<'_> {
+    Choice { variant: VariantNumber(variant), by, against: (variant == 0).then_some("though the plan says B"), at: at(9) }
+}
+
+/// A campaign that is observing.
+fn observing(ledger: &LedgerDb, name: &str) -> CampaignNumber {
+    let number = create(ledger, name);
+    let sealed = Sealed { hash: String::new(), seed: [0; 32], at: at(1) };
+    assert!(ledger.write(|conn| store::seal(conn, number, &sealed, &[])).unwrap());
+    for (from, to) in [(State::Sealed, State::Sending), (State::Sending, State::Observing)] {
+        assert!(ledger.write(|conn| store::advance(conn, number, from, to, at(2))).unwrap());
+    }
+    number
+}
+
+async fn a_choice_is_made_once_and_while_observing_only(engine: Engine) {
     let world = World::new(engine).await;
     let ledger = &world.lab.ledger;
-    let number = create(ledger, "a");
-    let choose = |variant, by: &str| ledger.write(|conn| store::choose(conn, number, VariantNumber(variant), by)).unwrap();
-    assert!(choose(1, "the rule"));
-    assert!(!choose(0, "somebody"));
-    assert_eq!(stored(ledger, number).chosen, Some((VariantNumber(1), "the rule".to_owned())));
+    let choose = |number, variant, by: &str| ledger.write(|conn| store::choose(conn, number, choice(variant, by))).unwrap();
+    let draft = create(ledger, "draft");
+    assert!(!choose(draft, 1, "somebody"), "nothing is observed yet");
+    let number = observing(ledger, "a");
+    assert!(choose(number, 0, "somebody"));
+    assert!(!choose(number, 1, "somebody else"));
+    let read = stored(ledger, number);
+    assert_eq!((read.chosen, read.chosen_at), (Some((VariantNumber(0), "somebody".to_owned())), Some(at(9))));
+    assert_eq!(read.chosen_against.as_deref(), Some("though the plan says B"));
+    let closed = observing(ledger, "closed");
+    assert!(ledger.write(|conn| store::advance(conn, closed, State::Observing, State::Closed, at(3))).unwrap());
+    assert!(!choose(closed, 1, "somebody"), "what is closed stays closed");
+    assert_eq!(stored(ledger, closed).chosen, None);
+    world.sql(crate::world::Room::Ledger, "DELETE FROM campaign");
+}
+
+async fn of_a_choice_and_an_end_at_the_same_time_one_is_first(engine: Engine) {
+    let world = World::new(engine).await;
+    let ledger = &world.lab.ledger;
+    for round in 0..10 {
+        let number = observing(ledger, &format!("race-{round}"));
+        let gate = std::sync::Barrier::new(3);
+        let (chosen, other, closed) = std::thread::scope(|scope| {
+            let choose = |variant| {
+                gate.wait();
+                ledger.write(|conn| store::choose(conn, number, choice(variant, "somebody"))).unwrap()
+            };
+            let first = scope.spawn(move || choose(1));
+            let second = scope.spawn(move || choose(0));
+            let end = scope.spawn(|| {
+                gate.wait();
+                ledger.write(|conn| store::advance(conn, number, State::Observing, State::Closed, at(3))).unwrap()
+            });
+            (first.join().unwrap(), second.join().unwrap(), end.join().unwrap())
+        });
+        assert!(closed, "an end needs no choice");
+        assert!(!(chosen && other), "one choice at most");
+        assert_eq!(stored(ledger, number).chosen.map(|(variant, _)| variant.0), if chosen { Some(1) } else { other.then_some(0) });
+    }
+    world.sql(crate::world::Room::Ledger, "DELETE FROM campaign");
 }
 
 async fn a_pause_keeps_its_reason(engine: Engine) {

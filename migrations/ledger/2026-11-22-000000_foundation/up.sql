@@ -24,7 +24,12 @@ CREATE TABLE campaign (
     pause_reason TEXT,
     -- The variant sent to the rest, and who or what chose it.
     chosen_variant INTEGER,
-    chosen_by TEXT
+    chosen_by TEXT,
+    chosen_at BIGINT,
+    -- What the choice went against, in words, as it stood when it was made; empty when it followed the plan.
+    chosen_against TEXT,
+    -- What was last judged without a verdict, so that the same facts are not judged again.
+    judged TEXT
 );
 
 -- When and why nothing was sent for a while; until is empty while it lasts.
@@ -58,7 +63,9 @@ CREATE TABLE subject (
     open_flags INTEGER NOT NULL DEFAULT 0,
     click_flags INTEGER NOT NULL DEFAULT 0,
     first_open_at BIGINT,
-    first_click_at BIGINT
+    first_click_at BIGINT,
+    -- Measured and delivered when the observation of an anytime-valid test began; never changed afterwards.
+    at_risk BOOLEAN NOT NULL DEFAULT FALSE
 );
 CREATE INDEX subject_by_campaign ON subject (campaign, variant);
 
@@ -104,6 +111,21 @@ CREATE TABLE look (
     until BIGINT NOT NULL,
     -- JSON: tallies per arm and the arms of first successes in the order of time, to the minute.
     counts TEXT NOT NULL
+);
+
+-- An anytime-valid test: who was at risk when its observation began, and the first crossing of its bound. Each is written once.
+CREATE TABLE watch (
+    campaign BIGINT NOT NULL PRIMARY KEY REFERENCES campaign (number),
+    -- When the recipients at risk were counted, and the last event known then: they can be derived again from the events up to it.
+    since BIGINT NOT NULL,
+    seq BIGINT NOT NULL,
+    -- JSON: recipients at risk per arm.
+    at_risk TEXT NOT NULL,
+    -- JSON: variant, time to the minute, evidence and counts; and when it was found.
+    crossing TEXT,
+    found_at BIGINT,
+    -- When every check let the crossing pass: from then on the verdict stays.
+    settled_at BIGINT
 );
 
 -- Running numbers: the last seq given, the projection's cursor, hits refused.

@@ -2,11 +2,12 @@
 //!
 //! One file per group of pages; `steer` holds the forms that change a campaign's life, `draft` those that write it.
 
+pub mod assignment;
 pub mod campaign;
 pub mod campaigns;
 pub mod draft;
 mod draft_form;
-mod draft_plan;
+pub mod draft_plan;
 pub mod import;
 pub mod login;
 pub mod people;

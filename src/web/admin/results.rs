@@ -27,9 +27,11 @@ pub async fn show(web: web::Data<Web>, user: User, number: web::Path<String>) ->
 
 async fn view(web: &Web, user: &User, campaign: Campaign, created: Option<String>) -> Result<HttpResponse, Fault> {
     let url = format!("/campaigns/{}", campaign.number);
+    let campaign_is_drawn = campaign.enrolled_at.is_some();
     let result = compute(web, campaign).await?;
     let links = ResultLinks {
         campaign_url: Some(url.clone()),
+        assignment_url: campaign_is_drawn.then(|| format!("{url}/assignment")),
         reviewers: Some(ReviewerLinks { create_url: format!("{url}/share"), created }),
         ..ResultLinks::below(&format!("{url}/"))
     };

@@ -157,6 +157,19 @@ pub async fn progress(web: web::Data<Web>, _program: Program, name: web::Path<St
     Ok(HttpResponse::Ok().json(web.run(move |lab| campaigns::progress(lab, &campaign)).await?))
 }
 
+/// `GET /api/v1/campaigns/{campaign}/outlook`
+pub async fn outlook(web: web::Data<Web>, _program: Program, name: web::Path<String>) -> Result<HttpResponse, Fault> {
+    let campaign = find(&web, name.into_inner()).await?;
+    let outlook = web.run(move |lab| crate::web::admin::draft_plan::figures(lab, &campaign.definition).map_err(CampaignError::from));
+    Ok(HttpResponse::Ok().json(outlook.await?))
+}
+
+/// `GET /api/v1/campaigns/{campaign}/assignment`
+pub async fn assignment(web: web::Data<Web>, _program: Program, name: web::Path<String>) -> Result<HttpResponse, Fault> {
+    let campaign = find(&web, name.into_inner()).await?;
+    Ok(HttpResponse::Ok().json(web.run(move |lab| crate::app::assignment::assignment(lab, &campaign)).await?))
+}
+
 /// `GET /api/v1/campaigns/{campaign}/results`
 pub async fn results(web: web::Data<Web>, _program: Program, name: web::Path<String>) -> Result<HttpResponse, Fault> {
     let campaign = find(&web, name.into_inner()).await?;

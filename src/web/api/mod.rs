@@ -48,6 +48,8 @@ fn purpose(method: &Method, path: &str) -> &'static str {
         (_, "close") => "End it: nothing more is sent or recorded.",
         (_, "share") => "A reviewer's link: {\"days\": 30}.",
         (_, "progress") => "How far sending is, and live counts per arm.",
+        (_, "outlook") => "What a draft's test can show: base rate with its uncertainty, power, sample size, suggested test share.",
+        (_, "assignment") => "The draw repeated from seed and pseudonyms: strata, everybody's arm, and whether they agree.",
         (_, "results") => "The result: verdict, rates, intervals, checks, the sealed plan.",
         (_, "results.csv") => "Its counts, one line per arm.",
         (_, "results.R") => "A script for R that computes its numbers again from the counts.",

@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     fn point(at: i64, lower: f64, upper: Option<f64>) -> BandPoint {
-        BandPoint { at, ratio: (at > 0).then_some(1.2), lower, upper, p_value: 0.5 }
+        BandPoint { at, ratio: (at > 0).then_some(1.2), lower, upper, p_value: 0.5, varies: false }
     }
 
     #[test]

@@ -4,10 +4,11 @@
 //! Cast: [`BesideView`], made by [`BesideView::new`].
 //! None of it is the verdict, and the page says so.
 
+use super::Fact;
 use super::band::{BandChart, band_chart};
 use super::format::{DASH, chance, count, level, lift, p_value, percent, points};
-use super::result::{ComparisonRow, comparison_row, counted_share, icon, sentence_case};
-use crate::report::page::{Anytime, AnytimeLine, ClicksToOpens, GuardLine, ResultPage, Secondary};
+use super::result::{ComparisonRow, comparison_row, counted_share, icon, sentence_case, words};
+use crate::report::page::{Anytime, AnytimeLine, ClicksToOpens, CrossingLine, Estimate, GuardLine, ResultPage, Secondary};
 
 /// An arm's chance to be best.
 #[derive(Debug, Clone)]
@@ -57,6 +58,10 @@ pub struct AnytimeView {
     pub sentence: String,
     /// The method's name.
     pub method: String,
+    /// What the band says.
+    pub band_words: String,
+    /// Who is watched since when, and the first crossing; empty where this does not decide.
+    pub facts: Vec<Fact>,
     /// Confidence of the band.
     pub confidence: String,
     /// One per variant.
@@ -74,6 +79,19 @@ pub struct AnytimeRow {
     pub text: String,
     /// The band over time, with enough points.
     pub chart: Option<BandChart>,
+}
+
+/// Clicks ÷ opens of an arm.
+#[derive(Debug, Clone)]
+pub struct RatioRow {
+    /// Its letter.
+    pub letter: String,
+    /// Number of its colour.
+    pub colour: usize,
+    /// The ratio, or a dash.
+    pub value: String,
+    /// Its interval, or the reason why there is none.
+    pub interval: String,
 }
 
 /// Everything beside the verdict.
@@ -94,7 +112,11 @@ pub struct BesideView {
     /// The p-value of "all arms are equal", or empty.
     pub all_equal: String,
     /// Clicks ÷ opens per arm.
-    pub ratios: Vec<(String, usize, String)>,
+    pub ratios: Vec<RatioRow>,
+    /// Their differences in points with intervals, as one sentence, or empty.
+    pub ratio_differences: String,
+    /// Name of the method of their intervals.
+    pub ratio_method: String,
     /// Why they are not tested.
     pub why_not_tested: String,
 }
@@ -111,6 +133,8 @@ impl BesideView {
             reached: data.reached.as_ref().map(|reached| reached.sentence.clone()).unwrap_or_default(),
             all_equal: data.all_equal_p_value.map(p_value).unwrap_or_default(),
             ratios: data.clicks_to_opens.as_ref().map(|ratios| clicks_to_opens(data, ratios)).unwrap_or_default(),
+            ratio_differences: data.clicks_to_opens.as_ref().map(|ratios| ratio_differences(data, ratios)).unwrap_or_default(),
+            ratio_method: data.clicks_to_opens.as_ref().map(|ratios| sentence_case(&ratios.method)).unwrap_or_default(),
             why_not_tested: data.clicks_to_opens.as_ref().map(|ratios| ratios.why_not_tested.clone()).unwrap_or_default(),
         }
     }
@@ -162,9 +186,31 @@ fn anytime_view(anytime: &Anytime) -> AnytimeView {
         decides: anytime.decides,
         sentence: anytime.sentence.clone(),
         method: sentence_case(&anytime.method),
+        band_words: anytime.band_words.clone(),
+        facts: at_risk(anytime).into_iter().chain(anytime.crossing.iter().flat_map(crossing)).collect(),
         confidence: level(anytime.confidence),
         lines: anytime.variants.iter().enumerate().map(|(index, line)| anytime_row(index + 1, line)).collect(),
     }
+}
+
+fn at_risk(anytime: &Anytime) -> Option<Fact> {
+    let since = anytime.at_risk_since.as_ref()?;
+    let numbers: Vec<String> = anytime.at_risk.iter().map(|number| count(*number)).collect();
+    Some(Fact::new("Recipients watched", &format!("{}, fixed on {since}", numbers.join(" : "))))
+}
+
+fn crossing(crossing: &CrossingLine) -> Vec<Fact> {
+    let successes: Vec<String> = crossing.successes.iter().map(|number| count(*number)).collect();
+    let evidence = crossing.e_value.map_or("more than 1e300".to_owned(), |e_value| format!("{e_value:.1}"));
+    let mut facts = vec![
+        Fact::new("Bound crossed by", &format!("variant {}, on {}", crossing.variant, crossing.at)),
+        Fact::new("First successes by then", &format!("{} ({})", count(crossing.after), successes.join(" : "))),
+        Fact::new("Evidence", &format!("e-value {evidence}, p = {}", p_value(crossing.p_value)).replace("p = <", "p <")),
+    ];
+    facts.extend(crossing.found_at.as_ref().map(|at| Fact::new("Written down", at)));
+    let settled = crossing.settled_at.as_deref().unwrap_or("not yet: a check forbids a verdict");
+    facts.push(Fact::new("Verdict stands since", settled));
+    facts
 }
 
 fn anytime_row(colour: usize, line: &AnytimeLine) -> AnytimeRow {
@@ -181,9 +227,25 @@ fn anytime_row(colour: usize, line: &AnytimeLine) -> AnytimeRow {
     AnytimeRow { letter: line.variant.clone(), colour, text: text.replace("p = <", "p <"), chart: band_chart(&line.band) }
 }
 
-fn clicks_to_opens(data: &ResultPage, ratios: &ClicksToOpens) -> Vec<(String, usize, String)> {
+fn clicks_to_opens(data: &ResultPage, ratios: &ClicksToOpens) -> Vec<RatioRow> {
     let letters = data.arms.iter().enumerate().zip(&ratios.ratios);
-    letters.map(|((colour, arm), ratio)| (arm.letter.clone(), colour, ratio.map_or(DASH.to_owned(), percent))).collect()
+    letters
+        .map(|((colour, arm), ratio)| {
+            let (value, interval) = words(ratio, percent);
+            RatioRow { letter: arm.letter.clone(), colour, value, interval }
+        })
+        .collect()
+}
+
+fn ratio_differences(data: &ResultPage, ratios: &ClicksToOpens) -> String {
+    let control = data.arms.first().map_or(DASH, |arm| arm.letter.as_str());
+    let told = data.arms.iter().skip(1).zip(&ratios.differences).filter_map(|(arm, difference)| match difference {
+        Estimate::Interval { estimate, lower, upper } => {
+            Some(format!("{} − {control}: {} points, between {} and {}", arm.letter, points(*estimate), points(*lower), points(*upper)))
+        }
+        Estimate::NotEstimable { .. } => None,
+    });
+    told.collect::<Vec<_>>().join("; ")
 }
 
 /// Recipients who received nothing, in words; none when nobody was held out.
@@ -218,7 +280,7 @@ mod tests {
     fn a_band_without_end_says_so() {
         let line = AnytimeLine { variant: "B".into(), p_value: 1e-9, band: Vec::new() };
         assert_eq!(anytime_row(1, &line).text, "nothing was seen yet");
-        let point = crate::report::page::BandPoint { at: 0, ratio: None, lower: 0.5, upper: None, p_value: 1e-9 };
+        let point = crate::report::page::BandPoint { at: 0, ratio: None, lower: 0.5, upper: None, p_value: 1e-9, varies: false };
         let line = AnytimeLine { band: vec![point], ..line };
         assert_eq!(anytime_row(1, &line).text, "relative change –, band −50.0 % to without end; p < 0.0001");
     }

@@ -14,6 +14,8 @@ use crate::report::page::{Arm, Check, CheckLevel, Comparison, Counting, Estimate
 pub struct ResultLinks {
     /// The campaign's page, for those logged in.
     pub campaign_url: Option<String>,
+    /// The draw repeated, for those logged in.
+    pub assignment_url: Option<String>,
     /// Counts as CSV.
     pub csv_url: String,
     /// The whole result as JSON.
@@ -249,6 +251,11 @@ impl ResultView {
         self.comparisons.len() > 1
     }
 
+    /// Whether the anytime-valid reading decides.
+    pub fn looked_at_always(&self) -> bool {
+        self.beside.anytime.as_ref().is_some_and(|anytime| anytime.decides)
+    }
+
     /// Letter of the arm at a position, for cells that name their column on a phone.
     pub fn letter_of(&self, index: &usize) -> &str {
         self.arms.get(*index).map_or("", |arm| arm.letter.as_str())
@@ -280,7 +287,7 @@ fn differs(data: &ResultPage, control: &str) -> String {
 }
 
 /// `(estimate, interval)` in words.
-fn words(estimate: &Estimate, show: fn(f64) -> String) -> (String, String) {
+pub fn words(estimate: &Estimate, show: fn(f64) -> String) -> (String, String) {
     match estimate {
         Estimate::Interval { estimate, lower, upper } => (show(*estimate), format!("{} to {}", show(*lower), show(*upper))),
         Estimate::NotEstimable { not_estimable } => (DASH.to_owned(), not_estimable.clone()),
@@ -410,12 +417,17 @@ fn plan_facts(data: &ResultPage) -> Vec<Fact> {
         Fact::new("Share of the list in the test", &plan.test_share),
         Fact::new("Weights", &plan.weights),
         Fact::new("Significance level", &plan.level),
-        Fact::new("Looked at", &plan.horizon),
+        Fact::new("Horizon", &plan.horizon),
         Fact::new("Rule", &plan.rule),
         Fact::new("Test and interval", &data.method),
         Fact::new("Seed of the draw", &plan.seed),
     ];
     facts.extend(data.counted_until.as_ref().map(|until| Fact::new("Opens and clicks counted until", until)));
+    facts.extend(data.looked_at.as_ref().map(|at| Fact::new("Looked at on", at)));
+    facts.extend(data.chosen.as_ref().map(|chosen| {
+        let at = chosen.at.as_ref().map(|at| format!(", {at}")).unwrap_or_default();
+        Fact::new("The rest get", &format!("{}, chosen by {}{at}", chosen.variant, chosen.by))
+    }));
     facts.extend(held_out(data).map(|words| Fact::new("Held out", &words)));
     facts
 }
