@@ -5,11 +5,12 @@
 
 use serde::Serialize;
 
-use super::beta::{beta_tails, ln_beta_power};
+use super::beta::Beta;
 use super::hypergeometric::Hypergeometric;
-use super::quadrature::{breakpoints_around, ln_integral_by_panels, ln_integral_of_bell};
+use super::quadrature::ln_integral_of_bell;
 use super::roots::bracketed_root;
-use super::special::ln_1m_exp;
+use super::special::{ln_1m_exp, ln_sum_exp};
+use super::tails::normal_isf_of_ln;
 use super::types::{Count, Estimate, Interval, InvalidInput, Level, NotEstimable, require_positive};
 
 /// A beta distribution of a rate, prior or posterior.
@@ -53,29 +54,6 @@ impl Posterior {
         self.alpha / (self.alpha + self.beta)
     }
 
-    /// Centre of the logit of the rate.
-    fn logit_centre(self) -> f64 {
-        (self.alpha / self.beta).ln()
-    }
-
-    /// About one standard deviation of the logit, at most 1 (the scale on which all integrands are smooth).
-    fn logit_scale(self) -> f64 {
-        (1.0 / self.alpha + 1.0 / self.beta).sqrt().min(1.0)
-    }
-
-    /// Density of the logit.
-    fn ln_density(self, point: Point) -> f64 {
-        ln_beta_power(self.alpha, self.beta, point.rate, point.rest)
-    }
-
-    fn ln_cdf(self, point: Point) -> f64 {
-        beta_tails(self.alpha, self.beta, point.rate, point.rest).ln_cdf
-    }
-
-    fn ln_sf(self, point: Point) -> f64 {
-        beta_tails(self.alpha, self.beta, point.rate, point.rest).ln_sf
-    }
-
     /// Both parameters, when they are whole numbers small enough to count with.
     fn whole(self) -> Option<(u64, u64)> {
         const LIMIT: f64 = (1u64 << 53) as f64;
@@ -93,8 +71,8 @@ struct Point {
 
 impl Point {
     fn from_logit(logit: f64) -> Self {
-        let small = 1.0 / (1.0 + logit.abs().exp());
-        let large = 1.0 / (1.0 + (-logit.abs()).exp());
+        let odds = (-logit.abs()).exp();
+        let (small, large) = (odds / (1.0 + odds), 1.0 / (1.0 + odds));
         if logit < 0.0 { Self { rate: small, rest: large } } else { Self { rate: large, rest: small } }
     }
 
@@ -104,36 +82,71 @@ impl Point {
     }
 }
 
-/// Beyond this ratio of widths the trapezoidal rule would need too many nodes.
-const MISMATCH: f64 = 20.0;
-
-/// Integrates over the logit of a rate. The integrand varies around the arms' centres on their scales.
-fn ln_integral_over_logit(arms: &[Posterior], ln_f: impl Fn(Point) -> f64) -> f64 {
-    const MARGIN: f64 = 30.0;
-    let (mut low, mut high, mut narrow, mut wide) = (f64::INFINITY, f64::NEG_INFINITY, 1.0f64, 0.0f64);
-    for arm in arms {
-        low = low.min(arm.logit_centre());
-        high = high.max(arm.logit_centre());
-        narrow = narrow.min(arm.logit_scale());
-        wide = wide.max(arm.logit_scale());
-    }
-    let on_line = |logit: f64| ln_f(Point::from_logit(logit));
-    if wide > MISMATCH * narrow {
-        let breakpoints =
-            arms.iter().flat_map(|arm| breakpoints_around(arm.logit_centre(), arm.logit_scale(), high - low + 3.0 * MARGIN)).collect();
-        return ln_integral_by_panels(on_line, breakpoints, 0.5 * narrow);
-    }
-    ln_integral_of_bell(on_line, low - MARGIN, high + MARGIN, 0.25 * narrow)
+/// A posterior made ready for quadrature over the logit of its rate.
+#[derive(Debug, Clone)]
+struct Bell {
+    beta: Beta,
+    /// The mode of the logit.
+    centre: f64,
+    /// About one standard deviation of the logit, at most 1 (the scale on which all integrands are smooth).
+    scale: f64,
 }
+
+impl Bell {
+    fn new(posterior: Posterior) -> Self {
+        let Posterior { alpha, beta } = posterior;
+        Self { beta: Beta::new(alpha, beta), centre: (alpha / beta).ln(), scale: (1.0 / alpha + 1.0 / beta).sqrt().min(1.0) }
+    }
+
+    /// Density of the logit.
+    fn ln_density(&self, point: Point) -> f64 {
+        self.beta.ln_power(point.rate, point.rest)
+    }
+
+    fn ln_cdf(&self, point: Point) -> f64 {
+        self.beta.ln_cdf(point.rate, point.rest)
+    }
+
+    fn ln_sf(&self, point: Point) -> f64 {
+        self.beta.ln_sf(point.rate, point.rest)
+    }
+
+    fn feature(&self) -> (f64, f64) {
+        (self.centre, self.scale)
+    }
+}
+
+/// Step of the trapezoidal rule: 0.7 standard deviations of a product of bells leave an error of e^−40, and so does a quarter where the bells are
+/// those of a gamma variable's logarithm (few successes), whose transform falls as e^−πω/2.
+fn step_of<'a>(bells: impl Iterator<Item = &'a Bell>) -> f64 {
+    let precision: f64 = bells.map(|bell| bell.scale.powi(-2)).sum();
+    (0.7 / precision.sqrt()).min(0.25)
+}
+
+/// Integrates a product of densities and tails of these bells over the logit. All of them are log-concave (with parameters of 1 or more), so that the product has
+/// one mode; `near` is a guess of it.
+fn ln_integral_over_logit(bells: &[&Bell], near: f64, ln_f: impl Fn(Point) -> f64) -> f64 {
+    let stride = bells.iter().map(|bell| bell.scale).fold(1.0, f64::min);
+    let features: Vec<(f64, f64)> = bells.iter().map(|bell| bell.feature()).collect();
+    ln_integral_of_bell(|logit| ln_f(Point::from_logit(logit)), near, stride, step_of(bells.iter().copied()), &features)
+}
+
+/// Below this many terms the closed sum is faster than the quadrature.
+const FEW_TERMS: f64 = 400.0;
 
 /// ln P(p_B > p_A).
 ///
 /// Whole parameters: the closed form as a hypergeometric tail (Altham 1969, JRSS B 31:261): of the first α_A + α_B − 1 of m_A + m_B
-/// uniform points, at least α_A are A's. Others: quadrature of the density of B times the distribution of A.
+/// uniform points, at least α_A are A's. Others, and where that sum has many terms: quadrature of the density of one arm times the tail of
+/// the other.
 pub fn ln_prob_b_beats_a(a: Posterior, b: Posterior) -> f64 {
     if let (Some((alpha_a, beta_a)), Some((alpha_b, beta_b))) = (a.whole(), b.whole()) {
-        let points = Hypergeometric::new(alpha_b + beta_b - 1, alpha_a + beta_a - 1, alpha_a + alpha_b - 1);
-        return points.ln_at_least(alpha_a);
+        // about ten standard deviations of the hypergeometric variable
+        let harmonic = 1.0 / (1.0 / a.alpha + 1.0 / b.alpha + 1.0 / a.beta + 1.0 / b.beta);
+        if 10.0 * harmonic.sqrt() < FEW_TERMS {
+            let points = Hypergeometric::new(alpha_b + beta_b - 1, alpha_a + beta_a - 1, alpha_a + alpha_b - 1);
+            return points.ln_at_least(alpha_a);
+        }
     }
     ln_prob_b_beats_a_by_quadrature(a, b)
 }
@@ -148,12 +161,19 @@ fn ln_prob_b_beats_a_by_quadrature(a: Posterior, b: Posterior) -> f64 {
 
 /// The density of the narrower arm times the tail of the wider one: a bell as narrow as the narrower.
 fn ln_prob_of_upset(a: Posterior, b: Posterior) -> f64 {
-    let ln_f = |point: Point| {
-        if a.logit_scale() < b.logit_scale() { a.ln_density(point) + b.ln_sf(point) } else { b.ln_density(point) + a.ln_cdf(point) }
-    };
-    let (low, high) = (a.logit_centre().min(b.logit_centre()), a.logit_centre().max(b.logit_centre()));
-    let step = 0.25 * a.logit_scale().min(b.logit_scale());
-    ln_integral_of_bell(|logit| ln_f(Point::from_logit(logit)), low - 30.0, high + 30.0, step).min(0.0)
+    let (a, b) = (Bell::new(a), Bell::new(b));
+    let near = between(&a, &b);
+    if a.scale < b.scale {
+        ln_integral_over_logit(&[&a, &b], near, |point| a.ln_density(point) + b.ln_sf(point)).min(0.0)
+    } else {
+        ln_integral_over_logit(&[&a, &b], near, |point| b.ln_density(point) + a.ln_cdf(point)).min(0.0)
+    }
+}
+
+/// Where two bells cross, if both were normal: their centres weighted by precision.
+fn between(one: &Bell, other: &Bell) -> f64 {
+    let (one_weight, other_weight) = (one.scale.powi(-2), other.scale.powi(-2));
+    (one.centre * one_weight + other.centre * other_weight) / (one_weight + other_weight)
 }
 
 /// P(p_B > p_A), from independent beta posteriors. See [`ln_prob_b_beats_a`].
@@ -176,74 +196,102 @@ fn difference_of_means(a: Posterior, b: Posterior) -> f64 {
 pub fn expected_losses(a: Posterior, b: Posterior) -> ExpectedLosses {
     let gap = difference_of_means(a, b);
     let (leader, other) = if gap >= 0.0 { (b, a) } else { (a, b) };
-    // E[(other − leader)⁺] = ∫ P(leader < t) P(other > t) dt
-    let ln_small = ln_integral_over_logit(&[a, b], |point| leader.ln_cdf(point) + other.ln_sf(point) + point.rate.ln() + point.rest.ln());
-    let small = ln_small.exp();
+    let small = ln_excess(&Bell::new(leader), &Bell::new(other), &[]).exp();
     let large = small + gap.abs();
     if gap >= 0.0 { ExpectedLosses { choose_a: large, choose_b: small } } else { ExpectedLosses { choose_a: small, choose_b: large } }
 }
 
+/// ln ∫ F(leader) S(other) Π F(below) dt: by how much `other` is expected to exceed all of the leader and `below`.
+fn ln_excess(leader: &Bell, other: &Bell, below: &[&Bell]) -> f64 {
+    let bells: Vec<&Bell> = [leader, other].into_iter().chain(below.iter().copied()).collect();
+    ln_integral_over_logit(&bells, between(leader, other), |point| {
+        let kept: f64 = below.iter().map(|bell| bell.ln_cdf(point)).sum();
+        leader.ln_cdf(point) + other.ln_sf(point) + kept + point.rate.ln() + point.rest.ln()
+    })
+}
+
 /// ln P(p_B ≤ r p_A), or ln P(p_B > r p_A) when `upper`, as the density of an outer arm times a tail of the other at the scaled rate.
 ///
-/// The outer arm is A for r ≤ 1 and B otherwise, so that the inner rate never passes 1. When one arm is much narrower it is the outer one, and
-/// the place where the inner rate reaches 1 is a breakpoint.
-fn ln_ratio_tail(a: Posterior, b: Posterior, ratio: f64, upper: bool) -> f64 {
-    let (scale_a, scale_b) = (a.logit_scale(), b.logit_scale());
-    let mismatch = scale_a.max(scale_b) > MISMATCH * scale_a.min(scale_b);
-    let a_is_outer = if mismatch { scale_a < scale_b } else { ratio <= 1.0 };
+/// The outer arm is A for r ≤ 1 and B otherwise, so that the inner rate never passes 1.
+fn ln_ratio_tail(a: &Bell, b: &Bell, ratio: f64, upper: bool) -> f64 {
+    let a_is_outer = ratio <= 1.0;
     let (outer, inner, factor) = if a_is_outer { (a, b, ratio) } else { (b, a, 1.0 / ratio) };
-    let integrate = || {
-        let wants_cdf = a_is_outer != upper;
-        let ln_f = |point: Point| {
-            let scaled = point.scaled(factor);
-            outer.ln_density(point) + if wants_cdf { inner.ln_cdf(scaled) } else { inner.ln_sf(scaled) }
-        };
-        if !mismatch {
-            return ln_integral_over_logit(&[a, b], ln_f).min(0.0);
-        }
-        let mut breakpoints = breakpoints_around(outer.logit_centre(), outer.logit_scale(), 60.0);
-        if factor > 1.0 {
-            breakpoints.push(-(factor - 1.0).ln());
-        }
-        ln_integral_by_panels(|logit| ln_f(Point::from_logit(logit)), breakpoints, 0.0).min(0.0)
+    let wants_cdf = a_is_outer != upper;
+    let ln_f = |logit: f64| {
+        let point = Point::from_logit(logit);
+        let scaled = point.scaled(factor);
+        outer.ln_density(point) + if wants_cdf { inner.ln_cdf(scaled) } else { inner.ln_sf(scaled) }
     };
-    integrate()
+    // the inner bell, seen over the outer logit: never narrower than over its own
+    let middle = Point::from_logit(inner.centre);
+    let seen = (middle.rate / factor).min(0.999);
+    let seen =
+        Bell { beta: inner.beta.clone(), centre: (seen / (1.0 - seen)).ln(), scale: inner.scale * (middle.rest / (1.0 - seen)).max(1.0) };
+    let features = [outer.feature(), seen.feature(), (seen.centre, inner.scale)];
+    let step = step_of([outer, inner].into_iter());
+    ln_integral_of_bell(ln_f, between(outer, &seen), outer.scale.min(seen.scale), step, &features).min(0.0)
 }
 
 /// Equal-tailed credible interval of the relative lift p_B / p_A − 1.
 ///
-/// Quantiles of the ratio by a bracketed root of its distribution, itself a quadrature. The lower end is above −1.
+/// Quantiles of the ratio by the secant method on the normal deviate of its tail, which is nearly a line in the logarithm of the ratio; the tail
+/// is itself a quadrature. Should the secant leave the road, a bracketed root. The lower end is above −1.
 ///
 /// # Errors
 /// `NotFinite` when an end is beyond the floating range.
 pub fn lift_interval(a: Posterior, b: Posterior, level: Level) -> Estimate<Interval> {
-    let ln_half = (level.alpha() / 2.0).ln();
     let centre = b.mean().ln() - a.mean().ln();
-    let spread = (1.0 / a.alpha + 1.0 / b.alpha).sqrt().max(1e-12);
-    let solve = |upper: bool| {
-        let beyond = |ln_ratio: f64| {
-            let ln_tail = ln_ratio_tail(a, b, ln_ratio.exp(), upper);
-            if upper { ln_half - ln_tail } else { ln_tail - ln_half }
-        };
-        let (mut low, mut high) = (centre - spread, centre + spread);
-        let mut width = spread;
-        while beyond(low) > 0.0 && low > -690.0 {
-            width *= 2.0;
-            low -= width;
-        }
-        width = spread;
-        while beyond(high) < 0.0 && high < 690.0 {
-            width *= 2.0;
-            high += width;
-        }
-        bracketed_root(beyond, low, high)
-    };
-    let interval = Interval { lower: solve(false).exp_m1(), upper: solve(true).exp_m1() };
+    let variance = |arm: Posterior| arm.beta / arm.alpha / (arm.alpha + arm.beta + 1.0);
+    let spread = (variance(a) + variance(b)).sqrt().max(1e-12);
+    let (a, b) = (Bell::new(a), Bell::new(b));
+    let end = |upper: bool| lift_end(&a, &b, (level.alpha() / 2.0).ln(), centre, spread, upper).exp_m1();
+    let interval = Interval { lower: end(false), upper: end(true) };
     if interval.lower.is_finite() && interval.upper.is_finite() { Ok(interval) } else { Err(NotEstimable::NotFinite) }
 }
 
-/// Chance to be best and expected loss of every arm, by quadrature: P(i best) = ∫ f_i Π F_j; the leader's loss = ∫ F_lead (1 − Π F_j) dt, the others'
-/// that plus the difference of means.
+/// ln of the ratio beyond which a tail has the given logarithm.
+fn lift_end(a: &Bell, b: &Bell, ln_half: f64, centre: f64, spread: f64, upper: bool) -> f64 {
+    let critical = normal_isf_of_ln(ln_half);
+    // rises outwards, 0 at the end
+    let beyond = |ln_ratio: f64| normal_isf_of_ln(ln_ratio_tail(a, b, ln_ratio.exp(), upper)) - critical;
+    let outwards = if upper { 1.0 } else { -1.0 };
+    let outside = |ln_ratio: f64| outwards * beyond(ln_ratio);
+    let mut last = centre + outwards * critical * spread;
+    let mut last_value = beyond(last);
+    let mut step = -outwards * last_value * spread;
+    for _ in 0..12 {
+        let next = last + step;
+        let value = beyond(next);
+        let slope = (value - last_value) / step;
+        if !(slope * outwards > 0.0 && value.abs() < 0.5 * last_value.abs() && next.abs() < 690.0) {
+            // the last digits are rounding; anything else is for the bracket
+            return if last_value.abs() < 1e-11 { last } else { bracketed_lift_end(outside, centre, spread) };
+        }
+        (last, last_value, step) = (next, value, -value / slope);
+        if step.abs() <= 1e-12 * spread {
+            return last + step;
+        }
+    }
+    bracketed_lift_end(outside, centre, spread)
+}
+
+/// The root of a function that rises with the logarithm of the ratio.
+fn bracketed_lift_end(outside: impl Fn(f64) -> f64, centre: f64, spread: f64) -> f64 {
+    let (mut low, mut high, mut width) = (centre - spread, centre + spread, spread);
+    while outside(low) > 0.0 && low > -690.0 {
+        width *= 2.0;
+        low -= width;
+    }
+    width = spread;
+    while outside(high) < 0.0 && high < 690.0 {
+        width *= 2.0;
+        high += width;
+    }
+    bracketed_root(outside, low, high)
+}
+
+/// Chance to be best and expected loss of every arm, by quadrature: P(i best) = ∫ f_i Π F_j; the leader's loss = Σ ∫ F_lead S_j Π F_i dt over the others j
+/// and those i before j (the survival function of the highest of them, taken apart), the others' that plus the difference of means.
 ///
 /// # Errors
 /// `TooFewArms`.
@@ -251,9 +299,6 @@ pub fn best_of(arms: &[Posterior]) -> Estimate<Vec<BestReading>> {
     if arms.len() < 2 {
         return Err(NotEstimable::TooFewArms);
     }
-    let others_below = |index: usize, point: Point| -> f64 {
-        arms.iter().enumerate().filter(|(other, _)| *other != index).map(|(_, arm)| arm.ln_cdf(point)).sum()
-    };
     let mut numbered = arms.iter().copied().enumerate();
     let (mut lead, mut best) = numbered.next().ok_or(NotEstimable::TooFewArms)?;
     for (index, arm) in numbered {
@@ -261,19 +306,23 @@ pub fn best_of(arms: &[Posterior]) -> Estimate<Vec<BestReading>> {
             (lead, best) = (index, arm);
         }
     }
-    let ln_loss = ln_integral_over_logit(arms, |point| {
-        best.ln_cdf(point) + ln_1m_exp(others_below(lead, point).min(0.0)) + point.rate.ln() + point.rest.ln()
-    });
-    let least_loss = ln_loss.exp();
-    Ok(arms
-        .iter()
-        .copied()
-        .enumerate()
-        .map(|(index, arm)| {
-            let ln_chance = ln_integral_over_logit(arms, |point| arm.ln_density(point) + others_below(index, point));
-            BestReading { chance: ln_chance.min(0.0).exp(), expected_loss: least_loss + difference_of_means(arm, best).max(0.0) }
-        })
-        .collect())
+    let bells: Vec<Bell> = arms.iter().copied().map(Bell::new).collect();
+    let leader = bells.get(lead).ok_or(NotEstimable::TooFewArms)?;
+    // nearest first, so that the later terms are small and quickly found
+    let mut others: Vec<&Bell> = bells.iter().enumerate().filter(|(index, _)| *index != lead).map(|(_, bell)| bell).collect();
+    others.sort_by(|one, other| other.centre.total_cmp(&one.centre));
+    let losses: Vec<f64> =
+        others.iter().enumerate().map(|(index, other)| ln_excess(leader, other, others.get(..index).unwrap_or_default())).collect();
+    let least_loss = ln_sum_exp(&losses).exp();
+    let reading = |(index, (bell, arm)): (usize, (&Bell, &Posterior))| {
+        let below: Vec<&Bell> = bells.iter().enumerate().filter(|(other, _)| *other != index).map(|(_, bell)| bell).collect();
+        let all: Vec<&Bell> = bells.iter().collect();
+        let near = if index == lead { bell.centre } else { between(bell, leader) };
+        let ln_chance =
+            ln_integral_over_logit(&all, near, |point| bell.ln_density(point) + below.iter().map(|other| other.ln_cdf(point)).sum::<f64>());
+        BestReading { chance: ln_chance.min(0.0).exp(), expected_loss: least_loss + difference_of_means(*arm, best).max(0.0) }
+    };
+    Ok(bells.iter().zip(arms).enumerate().map(reading).collect())
 }
 
 #[cfg(test)]
@@ -324,7 +373,8 @@ mod tests {
     fn the_lift_interval_has_its_credibility() {
         let (a, b) = (posterior(30, 400), posterior(45, 420));
         let interval = lift_interval(a, b, Level::new(0.9).unwrap()).unwrap();
-        check(ln_ratio_tail(a, b, 1.0 + interval.lower, false).exp(), 0.05, 1e-10);
-        check(ln_ratio_tail(a, b, 1.0 + interval.upper, true).exp(), 0.05, 1e-10);
+        let (a, b) = (Bell::new(a), Bell::new(b));
+        check(ln_ratio_tail(&a, &b, 1.0 + interval.lower, false).exp(), 0.05, 1e-10);
+        check(ln_ratio_tail(&a, &b, 1.0 + interval.upper, true).exp(), 0.05, 1e-10);
     }
 }

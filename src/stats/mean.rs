@@ -235,8 +235,8 @@ mod tests {
         assert!((one.sd() - other.sd()).abs() < 1e-14 && one.mean() == other.mean());
     }
 
-    // Published: MineThatData e-mail challenge (Hillstrom 2008), dollars spent per customer within two weeks: 1.42 after the men's e-mail, 1.08 after
-    // the women's, 0.65 after none. Errors and degrees are computed from the published rows by the textbook formula.
+    // MineThatData e-mail challenge (Hillstrom 2008), dollars spent per customer within two weeks: 1.42 after the men's e-mail, 1.08 after the women's,
+    // 0.65 after none. All of it is computed from the published rows, errors and degrees by the textbook formula.
     #[test]
     fn hillstroms_letters_bring_revenue() {
         let (level, none) = (Level::new(0.95).unwrap(), MeanSummary::from_sums(21_306, 13_908.33, 2_870_050.362_1).unwrap());

@@ -15,6 +15,8 @@ mod pace;
 mod power;
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod properties_more;
 mod proportion;
 mod quadrature;
 mod ratio;

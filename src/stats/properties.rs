@@ -7,7 +7,7 @@ use super::*;
 const FAMILIES: [ScoreFamily; 3] = [ScoreFamily::Plain, ScoreFamily::MiettinenNurminen, ScoreFamily::SkewnessCorrected];
 
 /// Trials of every order of magnitude, with rates from none over rare to all.
-fn any_count(most: u64) -> impl Strategy<Value = Count> {
+pub(super) fn any_count(most: u64) -> impl Strategy<Value = Count> {
     let exponent = (most as f64).log10();
     (0.0..exponent, 0u8..6, 0.0..1.0f64).prop_map(|(size, kind, share)| {
         let trials = 10f64.powf(size).floor().max(1.0) as u64;
@@ -23,19 +23,19 @@ fn any_count(most: u64) -> impl Strategy<Value = Count> {
     })
 }
 
-fn level(confidence: f64) -> Level {
+pub(super) fn level(confidence: f64) -> Level {
     Level::new(confidence).unwrap()
 }
 
-fn close(one: f64, other: f64) -> bool {
+pub(super) fn close(one: f64, other: f64) -> bool {
     (one - other).abs() <= 1e-9 * one.abs().max(other.abs()) + 1e-13
 }
 
-fn check_p(p: PValue) {
+pub(super) fn check_p(p: PValue) {
     assert!(p.ln() <= 0.0 && (0.0..=1.0).contains(&p.value()));
 }
 
-fn check_interval(interval: Interval, floor: f64, ceiling: f64) {
+pub(super) fn check_interval(interval: Interval, floor: f64, ceiling: f64) {
     assert!(floor <= interval.lower && interval.lower <= interval.upper && interval.upper <= ceiling, "{interval:?}");
 }
 

@@ -1,12 +1,11 @@
 //! Numerical integration: Gauss–Legendre panels and the trapezoidal rule for bell-shaped integrands on the log scale.
 //!
-//! Cast: [`panel`], [`ln_integral_of_bell`], [`ln_integral_by_panels`]. Never guesses an accuracy: the callers choose panels and steps that make the error
-//! negligible, and say why.
+//! Cast: [`panel`], [`ln_integral_of_bell`]. Never guesses an accuracy: the callers choose panels and steps that make the error
+//! negligible, and say why; where they cannot, halving goes on until it changes nothing.
 
 use std::sync::OnceLock;
 
 use super::roots::golden_maximum;
-use super::special::ln_sum_exp;
 
 const POINTS: usize = 32;
 
@@ -41,60 +40,131 @@ pub(crate) fn panel(function: impl Fn(f64) -> f64, lower: f64, upper: f64) -> f6
     half * rule().iter().map(|(node, weight)| weight * function(middle + half * node)).sum::<f64>()
 }
 
-/// ln ∫ exp(`ln_f`) over the line, for a unimodal integrand whose mode lies in [lower, upper], by the trapezoidal rule with the
-/// given step, summed outwards from the mode until the terms no longer count.
+/// Below e^−NEGLIGIBLE of the maximum an integrand no longer counts.
+const NEGLIGIBLE: f64 = 37.0;
+
+/// ln ∫ exp(`ln_f`) over the line, for a unimodal integrand that is smooth on the scale of `step`, or of its own width where that is less. `near` is a guess of the mode, from which it is
+/// searched in strides of `stride`; `features` are places where the integrand may vary on a scale as short as `step`.
 ///
-/// The rule converges geometrically for analytic integrands (Trefethen & Weideman 2014, SIAM Rev. 56:385): a step of a quarter of
-/// the standard deviation leaves an error below 1e-16.
-pub(crate) fn ln_integral_of_bell(ln_f: impl Fn(f64) -> f64, lower: f64, upper: f64, step: f64) -> f64 {
-    const NEGLIGIBLE: f64 = 45.0;
-    const MOST_NODES: u32 = 400_000;
-    let mode = golden_maximum(&ln_f, lower, upper, step);
-    let top = ln_f(mode);
+/// Trapezoidal rule, which converges geometrically for analytic integrands (Trefethen & Weideman 2014, SIAM Rev. 56:385), summed outwards from
+/// the mode until the terms no longer count. When that would take too many terms, [`ln_adaptive`] over the support.
+pub(crate) fn ln_integral_of_bell(ln_f: impl Fn(f64) -> f64, near: f64, stride: f64, step: f64, features: &[(f64, f64)]) -> f64 {
+    const MOST_NODES: u32 = 120;
+    let (mode, top, step) = smooth_step(&ln_f, climb(&ln_f, near, stride, step), step);
     if top == f64::NEG_INFINITY || top.is_nan() {
         return f64::NEG_INFINITY;
     }
     let mut sum = 1.0;
     for direction in [-1.0, 1.0] {
-        for index in 1..MOST_NODES {
+        let mut ended = false;
+        for index in 1..=MOST_NODES {
             let drop = ln_f(mode + direction * step * f64::from(index)) - top;
             if drop.is_nan() || drop < -NEGLIGIBLE {
+                ended = true;
                 break;
             }
             sum += drop.exp();
+        }
+        if !ended {
+            return ln_adaptive(&ln_f, mode, top, step, features);
         }
     }
     top + (sum * step).ln()
 }
 
-/// Breakpoints around a place where an integrand varies on the given scale: every two scales up to 40, then at doubling distances up to
-/// `reach`.
-pub(crate) fn breakpoints_around(centre: f64, scale: f64, reach: f64) -> Vec<f64> {
-    let mut distances: Vec<f64> = (1..=20).map(|index| 2.0 * scale * f64::from(index)).collect();
-    let mut distance = 80.0 * scale;
-    while distance < reach {
-        distances.push(distance);
-        distance *= 2.0;
+/// A step of at most 0.8 standard deviations where the mode is, which may lie far from where `step` was judged: halved until the fall over a step is
+/// that of a normal density.
+fn smooth_step(ln_f: &impl Fn(f64) -> f64, (mut mode, mut top): (f64, f64), mut step: f64) -> (f64, f64, f64) {
+    const STEEPEST: f64 = 0.32;
+    for _ in 0..40 {
+        let fall = top - 0.5 * (ln_f(mode - step) + ln_f(mode + step));
+        // an infinite fall is an edge, which no step gets around
+        if fall <= STEEPEST || !fall.is_finite() {
+            break;
+        }
+        let smaller = step * (0.25 / fall).sqrt().clamp(0.1, 0.9);
+        mode = golden_maximum(ln_f, mode - step, mode + step, smaller);
+        (top, step) = (ln_f(mode), smaller);
     }
-    distances.push(reach.max(42.0 * scale));
-    distances.iter().flat_map(|distance| [centre - distance, centre + distance]).chain([centre]).collect()
+    (mode, top, step)
 }
 
-/// ln ∫ exp(`ln_f`) by 32-point panels between the breakpoints, for integrands with features of very different widths. Breakpoints
-/// closer than `smallest` are merged.
-pub(crate) fn ln_integral_by_panels(ln_f: impl Fn(f64) -> f64, mut breakpoints: Vec<f64>, smallest: f64) -> f64 {
-    breakpoints.sort_by(f64::total_cmp);
-    breakpoints.dedup_by(|later, earlier| *later - *earlier < smallest);
-    let terms: Vec<f64> = breakpoints
-        .iter()
-        .zip(breakpoints.iter().skip(1))
-        .flat_map(|(lower, upper)| {
-            let (middle, half) = (0.5 * (lower + upper), 0.5 * (upper - lower));
-            rule().iter().map(|(node, weight)| ln_f(middle + half * node) + (weight * half).ln()).collect::<Vec<f64>>()
-        })
-        .filter(|term| !term.is_nan())
-        .collect();
-    ln_sum_exp(&terms)
+/// The maximum of a unimodal function, to within `step`: uphill in doubling strides, then golden section.
+fn climb(ln_f: &impl Fn(f64) -> f64, near: f64, stride: f64, step: f64) -> (f64, f64) {
+    let start = ln_f(near);
+    let right = ln_f(near + stride);
+    let (mut low, mut high) = (near - stride, near + stride);
+    let mut direction = stride;
+    if right < start || right.is_nan() {
+        direction = -stride;
+    }
+    let (mut last, mut best) = (near, start);
+    for _ in 0..60 {
+        let next = last + direction;
+        let value = ln_f(next);
+        if value.is_nan() || value < best || (value == best && best > f64::NEG_INFINITY) {
+            (low, high) = (next.min(last - direction), next.max(last - direction));
+            break;
+        }
+        // the bracket reaches back over the place before, at half the stride
+        (last, best) = (next, value);
+        direction *= 2.0;
+    }
+    let mode = golden_maximum(ln_f, low, high, step);
+    (mode, ln_f(mode))
+}
+
+/// ln ∫ exp(`ln_f`) over the support around the mode: 32-point panels between breakpoints around the features, halved until halving changes nothing.
+fn ln_adaptive(ln_f: &impl Fn(f64) -> f64, mode: f64, top: f64, step: f64, features: &[(f64, f64)]) -> f64 {
+    /// Halving that changes the whole by less than this ends; with 1e12 recipients the logarithms themselves are no better.
+    const CHANGE: f64 = 1e-11;
+    const DEEPEST: u32 = 40;
+    const MOST_PANELS: usize = 600;
+    let relative = |place: f64| {
+        let drop = ln_f(place) - top;
+        if drop.is_nan() { 0.0 } else { drop.exp() }
+    };
+    let (low, high) = (support_end(ln_f, mode, top, -step), support_end(ln_f, mode, top, step));
+    let around = |(centre, scale): &(f64, f64)| [-9.0, -4.0, 0.0, 4.0, 9.0].map(|deviate| centre + deviate * scale);
+    let mut breaks: Vec<f64> = features.iter().flat_map(around).chain([mode]).filter(|place| *place > low && *place < high).collect();
+    breaks.extend([low, high]);
+    breaks.sort_by(f64::total_cmp);
+    breaks.dedup_by(|later, earlier| *later - *earlier < step);
+    let mut waiting: Vec<(f64, f64, f64, u32)> =
+        breaks.iter().zip(breaks.iter().skip(1)).map(|(lower, upper)| (*lower, *upper, panel(relative, *lower, *upper), 0)).collect();
+    let whole: f64 = waiting.iter().map(|(_, _, area, _)| area).sum();
+    let (mut sum, mut panels) = (0.0, 0);
+    while let Some((lower, upper, area, depth)) = waiting.pop() {
+        let middle = 0.5 * (lower + upper);
+        panels += 2;
+        let (left, right) = (panel(relative, lower, middle), panel(relative, middle, upper));
+        if (left + right - area).abs() <= CHANGE * whole || depth == DEEPEST || panels >= MOST_PANELS {
+            sum += left + right;
+        } else {
+            waiting.extend([(lower, middle, left, depth + 1), (middle, upper, right, depth + 1)]);
+        }
+    }
+    top + sum.ln()
+}
+
+/// Where the integrand no longer counts, from the mode in the direction of `step`.
+fn support_end(ln_f: &impl Fn(f64) -> f64, mode: f64, top: f64, step: f64) -> f64 {
+    let counts = |place: f64| ln_f(place) - top >= -NEGLIGIBLE;
+    let (mut inside, mut outside) = (mode, mode + step);
+    let mut stride = step;
+    for _ in 0..60 {
+        if !counts(outside) {
+            break;
+        }
+        inside = outside;
+        stride *= 2.0;
+        outside += stride;
+    }
+    for _ in 0..6 {
+        let middle = 0.5 * (inside + outside);
+        if counts(middle) { inside = middle } else { outside = middle }
+    }
+    outside
 }
 
 #[cfg(test)]
@@ -108,9 +178,19 @@ mod tests {
 
     #[test]
     fn the_bell_of_the_normal_has_its_known_area() {
-        let ln_area = ln_integral_of_bell(|x| -0.5 * (x - 3.0) * (x - 3.0) - 900.0, -20.0, 30.0, 0.3);
-        assert!((ln_area - (-900.0 + super::super::special::HALF_LN_TWO_PI)).abs() < 1e-12, "{ln_area}");
-        let by_panels = ln_integral_by_panels(|x| -0.5 * (x - 3.0) * (x - 3.0) - 900.0, breakpoints_around(3.0, 1.0, 100.0), 0.1);
-        assert!((ln_area - by_panels).abs() < 1e-12, "{by_panels}");
+        let bell = |x: f64| -0.5 * (x - 3.0) * (x - 3.0) - 900.0;
+        let want = -900.0 + super::super::special::HALF_LN_TWO_PI;
+        for (near, step) in [(3.0, 0.3), (-20.0, 0.5), (400.0, 0.5), (3.1, 0.01)] {
+            let ln_area = ln_integral_of_bell(bell, near, 1.0, step, &[(3.0, 1.0)]);
+            assert!((ln_area - want).abs() < 1e-12, "{near} {step}: {ln_area}");
+        }
+    }
+
+    // Two logistic steps whose widths differ by a factor of a million: area of F(x) S(x) with a narrow F at 0 is that of S over x > 0.
+    #[test]
+    fn features_of_very_different_width_are_both_seen() {
+        let ln_f = |x: f64| -(-x * 1e6).exp().ln_1p() - x.exp().ln_1p();
+        let ln_area = ln_integral_of_bell(ln_f, 0.0, 1.0, 0.25e-6, &[(0.0, 1e-6), (0.0, 1.0)]);
+        assert!((ln_area.exp() - 2.0f64.ln()).abs() < 1e-11, "{}", ln_area.exp());
     }
 }

@@ -36,8 +36,11 @@ struct GridPoint {
     value: f64,
 }
 
-/// Standard deviation of [`UrnProcess::planned`]'s normals, in planned effects.
-const PLANNED_SPREAD: f64 = 0.25;
+/// Centre and standard deviation of [`UrnProcess::planned`]'s normals, in planned effects. A test that ends finds the planned effect most often when
+/// tuned to a little more than it: for a Brownian motion of drift cδ² − c²δ²/2 and variance c²δ² the chance to cross ln 40 by the end is highest at
+/// c = 1.1, where a fixed test has a power of 80 %.
+const PLANNED_CENTRE: f64 = 1.1;
+const PLANNED_SPREAD: f64 = 0.2;
 
 /// The values are kept near 1 by a common factor: outside this range it is taken out.
 const SCALE_RANGE: std::ops::Range<f64> = 1e-50..1e50;
@@ -68,7 +71,7 @@ impl UrnProcess {
     }
 
     /// Starts with the numbers delivered and a planned effect θ > 0, the log hazard ratio worth finding in either direction: the same grid (τ = θ)
-    /// with the weights of an equal mixture of normals at −θ and θ with standard deviation θ/4. As valid as [`Self::new`], whatever the
+    /// with the weights of an equal mixture of normals at −1.1 θ and 1.1 θ with standard deviation θ/5. As valid as [`Self::new`], whatever the
     /// true effect; near the planned one it needs about a seventh less evidence, because no weight is spent on effects near 0.
     ///
     /// # Errors
@@ -76,7 +79,7 @@ impl UrnProcess {
     pub fn planned(delivered_a: u64, delivered_b: u64, effect: f64) -> Estimate<Self> {
         require_positive("effect", effect)?;
         let bell = |distance: f64| (-0.5 * (distance / PLANNED_SPREAD).powi(2)).exp();
-        Self::mixture(delivered_a, delivered_b, effect, |step| bell(step - 1.0) + bell(step + 1.0))
+        Self::mixture(delivered_a, delivered_b, effect, |step| bell(step - PLANNED_CENTRE) + bell(step + PLANNED_CENTRE))
     }
 
     fn mixture(delivered_a: u64, delivered_b: u64, tau: f64, weight: impl Fn(f64) -> f64) -> Estimate<Self> {
@@ -113,7 +116,8 @@ impl UrnProcess {
         let mut sum = 0.0;
         for point in &mut self.grid {
             let chosen = if arm == Arm::B { point.ratio } else { 1.0 };
-            point.value *= chosen / point.ratio_minus_one.mul_add(share_b, 1.0);
+            // not fused: where the machine has no such instruction a call per point would cost more than all the rest
+            point.value *= chosen / (point.ratio_minus_one * share_b + 1.0);
             sum += point.value;
         }
         self.sum = sum;

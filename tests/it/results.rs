@@ -5,6 +5,7 @@ use letterlab::ledger::projection;
 use letterlab::ledger::store as events;
 use letterlab::report::export;
 use letterlab::report::page::{CheckLevel, Estimate, Outcome, ResultPage};
+use letterlab::report::script::{Language, script};
 use letterlab::token::Kind;
 
 use crate::mailboxes::Message;
@@ -21,6 +22,7 @@ on_both_engines!(
     counts_are_derived_again_without_a_difference_and_a_changed_one_is_found,
     the_projection_started_again_from_the_first_event_ends_the_same,
     exports_hold_no_address_and_agree_with_the_page,
+    the_saved_python_script_finds_the_page_s_numbers_again,
     the_automatic_rule_sends_the_winner_to_the_rest,
     without_a_winner_the_automatic_rule_sends_the_control,
     an_outcome_copied_twice_does_not_hold_the_automatic_rule_up,
@@ -210,6 +212,21 @@ async fn exports_hold_no_address_and_agree_with_the_page(engine: Engine) {
     assert_eq!(rows[1][10].parse::<u64>().unwrap(), page.arms[1].successes);
     let back: ResultPage = serde_json::from_str(&json).unwrap();
     assert_eq!((back.verdict.sentence, back.arms.len(), back.countings.len()), (page.verdict.sentence, 2, 3), "reads back");
+}
+
+async fn the_saved_python_script_finds_the_page_s_numbers_again(engine: Engine) {
+    let world = clicked(engine, &campaign("autumn"), 80, [9, 21]).await;
+    let text = script(&world.results("autumn"), Language::Python);
+    let run = |text: &str| std::process::Command::new("python3").args(["-c", text]).output().unwrap();
+    let output = run(&text);
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
+    for figure in ["rate A: page ", "difference lower B: page ", "p B: page ", "chance better B: page ", "largest relative difference: "] {
+        assert!(printed.contains(figure) && !printed.contains(&format!("{figure}None")), "{figure} in {printed}");
+    }
+    // It would have told: another count is another result.
+    let changed = text.replacen("x = [", "x = [1 + ", 1);
+    assert!(changed != text && !run(&changed).status.success());
 }
 
 async fn the_automatic_rule_sends_the_winner_to_the_rest(engine: Engine) {
