@@ -28,7 +28,7 @@
 //!
 //! **A subscriber, from CSV to mail.** [`vault::import`] (every line accounted for) → [`bridge::launch`]: roster, a fresh random
 //! pseudonym each, [`experiment::assign`], mailings in the vault (this row *is* the pseudonym's only link to the person) and subjects in
-//! the ledger. Then [`delivery::send`]: lease a batch → ask the vault again → [`content`] → SMTP → outcome →
+//! the ledger. Then [`delivery::send`]: lease a batch → ask the vault again → [`content`] → DKIM → SMTP → outcome →
 //! [`bridge::relay`] copies outcomes to the ledger under the pseudonym.
 //!
 //! **A bounce.** message → [`bounce::read`] → a genuine token → outcome on the mailing, suppression in the vault → relayed.
@@ -55,6 +55,7 @@
 //! | all addresses of pages | `src/web/routes.rs` |
 //! | the tables | `migrations/` |
 //! | the format of a campaign file | `src/campaign/template.toml` |
+//! | DKIM keys and what the DNS must say | [`delivery::dkim`], [`app::domain`] |
 //! | which hit is a machine's | [`signal::verdict`] |
 //! | a formula and its source | [`stats`] |
 

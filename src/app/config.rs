@@ -4,6 +4,7 @@
 //!
 //! The embedded sample file *is* the defaults. Unknown keys are refused; secrets print redacted; nothing here is global.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -32,6 +33,8 @@ pub struct Config {
     pub relay: RelaySettings,
     /// Returned mail.
     pub bounce: Bounce,
+    /// The domains letters come from.
+    pub domain: Domain,
     /// What is logged.
     pub log: Log,
 }
@@ -92,6 +95,39 @@ pub struct Bounce {
     pub domain: String,
     /// Address and port of the listener; empty for none.
     pub listen: String,
+}
+
+/// The domains letters come from, and how they prove it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Domain {
+    /// Keys that sign: of each domain the first RSA and the first Ed25519 one.
+    pub dkim: Vec<DkimEntry>,
+    /// Where new keys are written.
+    pub key_folder: PathBuf,
+    /// The DNS server that is asked, with port; empty for the system's.
+    pub resolver: String,
+    /// Addresses letters reach the world from; empty for the relay's.
+    pub sends_from: Vec<IpAddr>,
+}
+
+/// A DKIM key: whose, under which name in the DNS, in which file.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DkimEntry {
+    /// The domain of senders' addresses, or one above it.
+    pub domain: String,
+    /// The record is `selector._domainkey.domain`.
+    pub selector: String,
+    /// The private key, PEM.
+    pub file: PathBuf,
+}
+
+impl Domain {
+    /// The DNS server that is asked, if not the system's.
+    pub fn resolver(&self) -> Option<SocketAddr> {
+        self.resolver.parse().ok()
+    }
 }
 
 /// What is logged.
@@ -250,6 +286,13 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     if !(5..=15).contains(&id.len()) || !id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         return fault("delivery.sender_id", format!("{id:?} is not 5 to 15 letters or digits"));
     }
+    if !config.domain.resolver.is_empty() && config.domain.resolver().is_none() {
+        return fault("domain.resolver", format!("{:?} is not an address with port such as 127.0.0.1:53", config.domain.resolver));
+    }
+    let names: Vec<_> = config.domain.dkim.iter().map(|key| (key.domain.to_lowercase(), key.selector.to_lowercase())).collect();
+    if let Some((domain, selector)) = names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)).map(|(_, name)| name) {
+        return fault("domain.dkim", format!("selector {selector} of {domain} is there twice; every key needs a selector of its own"));
+    }
     if let Some(problem) = config.relay.problem() {
         return fault("relay", problem.to_owned());
     }
@@ -295,6 +338,12 @@ mod tests {
         assert!(error.contains("delivery.workers"), "{error}");
         let error = check("", &[("LETTERLAB_WED__LISTEN", "x")]).unwrap_err();
         assert!(error.contains("LETTERLAB_WED__LISTEN") && error.contains("[wed]"), "{error}");
+        let error = check("[domain]\nresolver = \"localhost\"", &[]).unwrap_err();
+        assert!(error.contains("domain.resolver"), "{error}");
+        let key = "[[domain.dkim]]\ndomain = \"a.org\"\nselector = \"s\"\nfile = \"x\"\n";
+        assert_eq!(check(key, &[]).unwrap().domain.dkim.len(), 1);
+        let error = check(&key.repeat(2), &[]).unwrap_err();
+        assert!(error.contains("domain.dkim") && error.contains("twice"), "{error}");
         let error = check("[database]\nvault = \"sqlite:a\"\nledger = \"sqlite:a\"", &[]).unwrap_err();
         assert!(error.contains("database.ledger"), "{error}");
     }

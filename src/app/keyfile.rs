@@ -10,14 +10,19 @@
 //! secret = "…"
 //! ```
 //!
-//! It is never printed and never written again once it exists.
+//! It is never printed and never written again once it exists. The same holds for the DKIM keys, a PEM file each.
+//!
+//! Cast: [`read_or_create`], [`dkim_keys`] (those the settings name), [`write_private`].
 
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
+use crate::app::config::DkimEntry;
+use crate::delivery::dkim::{DkimKey, DkimKeys};
 use crate::token::Keys;
 
 #[derive(Deserialize)]
@@ -65,29 +70,56 @@ pub fn read_or_create(path: &Path, fresh: [u8; 32]) -> anyhow::Result<Keys> {
     Ok(Keys::new(current, older))
 }
 
-/// Written whole beside its place and then put there: of several processes that start together one makes the file, the others read it.
-fn create(path: &Path, fresh: [u8; 32]) -> std::io::Result<()> {
+/// Reads the DKIM keys that the settings name.
+///
+/// # Errors
+/// A file that is missing or no key, by its name.
+pub fn dkim_keys(entries: &[DkimEntry]) -> anyhow::Result<DkimKeys> {
+    let mut keys = Vec::with_capacity(entries.len());
+    for DkimEntry { domain, selector, file } in entries {
+        let shown = file.display();
+        let pem = std::fs::read_to_string(file)
+            .with_context(|| format!("the DKIM key {shown} of {domain} cannot be read; `letterlab domain keys {domain}` makes one"))?;
+        let key = DkimKey::from_pem(domain, selector, &pem).with_context(|| format!("the DKIM key {shown} of {domain}"))?;
+        let mode = std::fs::metadata(file)?.permissions().mode();
+        if mode & 0o077 != 0 {
+            tracing::warn!(file = %shown, "this DKIM key can be read by other users of the machine: chmod 600");
+        }
+        keys.push(key);
+    }
+    Ok(DkimKeys::new(keys))
+}
+
+/// Writes a new file for its owner only; an existing one is never replaced.
+///
+/// # Errors
+/// When it exists or cannot be written.
+pub fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder)?;
     // Made for its owner only (mode 600).
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(text.as_bytes())?;
+    file.as_file().sync_all()?;
+    file.persist_noclobber(path).map(|_| ()).map_err(|failed| failed.error)
+}
+
+/// Written whole beside its place and then put there: of several processes that start together one makes the file, the others read it.
+fn create(path: &Path, fresh: [u8; 32]) -> std::io::Result<()> {
     let secret = data_encoding::HEXLOWER.encode(&fresh);
-    write!(
-        file,
+    let text = format!(
         "# Keys that sign pixels, links and return addresses. Keep them secret and back them up: without them, letters already sent stop working.\n\
          # To rotate, add a new [[key]] with another id above this one and keep this one below.\n\n[[key]]\nid = 1\nsecret = \"{secret}\"\n"
-    )?;
-    file.as_file().sync_all()?;
-    match file.persist_noclobber(path) {
-        Err(failed) if failed.error.kind() != std::io::ErrorKind::AlreadyExists => Err(failed.error),
-        Ok(_) | Err(_) => Ok(()),
+    );
+    match write_private(path, &text) {
+        Err(failed) if failed.kind() != std::io::ErrorKind::AlreadyExists => Err(failed),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn the_file_is_made_once_for_its_owner_only_and_read_back() {
@@ -110,6 +142,21 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             let error = format!("{:#}", read_or_create(&path, [1; 32]).unwrap_err());
             assert!(!error.contains("c0ffee") && error.contains("keys.toml"), "{error}");
+        }
+    }
+
+    #[test]
+    fn dkim_keys_are_read_and_a_file_that_is_none_is_named_and_not_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let entry = |name: &str| DkimEntry { domain: "example.org".into(), selector: "s1".into(), file: folder.path().join(name) };
+        write_private(&entry("good.pem").file, &crate::delivery::dkim::generate::ed25519_pem([5; 32])).unwrap();
+        assert!(write_private(&entry("good.pem").file, "other").is_err(), "never replaced");
+        let keys = dkim_keys(&[entry("good.pem")]).unwrap();
+        assert_eq!(keys.all()[0].record_name(), "s1._domainkey.example.org");
+        write_private(&entry("bad.pem").file, "c0ffee").unwrap();
+        for name in ["bad.pem", "missing.pem"] {
+            let error = format!("{:#}", dkim_keys(&[entry(name)]).unwrap_err());
+            assert!(error.contains(name) && !error.contains("c0ffee"), "{error}");
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::app::config::Config;
 use crate::app::keyfile;
 use crate::bounce;
 use crate::db::{LedgerDb, Location, VaultDb};
+use crate::delivery::dkim::DkimKeys;
 use crate::delivery::journal::{self, Journal};
 use crate::delivery::send::{Letters, Post, Site};
 use crate::ids::{CampaignNumber, EventId};
@@ -34,6 +35,8 @@ pub struct Lab {
     pub ledger: LedgerDb,
     /// Signing keys.
     pub keys: Arc<Keys>,
+    /// Keys that sign letters.
+    pub dkim: Arc<DkimKeys>,
     /// The time.
     pub clock: Clock,
     /// Answers pixels and links.
@@ -70,6 +73,7 @@ impl Lab {
     /// Whatever keeps Letterlab from starting, with what to do.
     pub fn open(config: Config, clock: Clock) -> anyhow::Result<(Self, Background)> {
         let keys = keyfile::read_or_create(&config.files.keys, clock::fresh_key())?;
+        let dkim = keyfile::dkim_keys(&config.domain.dkim)?;
         let vault = VaultDb::open(&config.database.vault.parse::<Location>()?)?;
         let ledger = LedgerDb::open(&config.database.ledger.parse::<Location>()?)?;
         let networks = read_networks(&config.files.networks)?;
@@ -83,6 +87,7 @@ impl Lab {
             vault,
             ledger,
             keys: Arc::new(keys),
+            dkim: Arc::new(dkim),
             clock,
             tracker: Arc::new(tracker),
             journal,
@@ -108,6 +113,7 @@ impl Lab {
                 sender_id: self.config.delivery.sender_id.clone(),
             }),
             keys: self.keys.clone(),
+            dkim: self.dkim.clone(),
             letters,
             now: Arc::new(move || clock.now()),
             mint: clock::fresh,

@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{BufWriter, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -23,6 +23,7 @@ use tokio::sync::oneshot;
 use crate::app::campaigns::{self, Progress};
 use crate::app::clock::{self, Clock};
 use crate::app::config::{self, Config, LogFormat};
+use crate::app::domain::keys;
 use crate::app::lab::Lab;
 use crate::app::people::import_file;
 use crate::app::{jobs, status};
@@ -38,6 +39,8 @@ use crate::vault::import::ImportOptions;
 
 /// The usual port; any other when it is taken, because a demonstration should never fail for that.
 const USUAL_ADDRESS: &str = "127.0.0.1:8025";
+/// The sender's domain.
+const DOMAIN: &str = "letterlab.example";
 const CONTROL: &str = "What changed this autumn";
 const VARIANT: &str = "Three changes, two minutes";
 /// Chance that a person opens a letter with the control's subject, and clicks once it is open.
@@ -58,6 +61,9 @@ pub(super) struct Demo {
     /// Decides who does what: the same seed shows the same test
     #[arg(long, default_value_t = 2026)]
     seed: u64,
+    /// Keep the first hundred letters as they arrived in this folder, with the DNS records that verify their signatures
+    #[arg(long, value_name = "FOLDER")]
+    mail: Option<PathBuf>,
     /// End after the result is printed instead of serving the pages until Ctrl-C
     #[arg(long)]
     exit: bool,
@@ -115,7 +121,8 @@ fn set_up(command: &Demo, scratch: &Path) -> anyhow::Result<Stage> {
     let bounces = bind("127.0.0.1:0", "demo")?;
     let base_url = format!("http://{}", web.local_addr()?);
     let bounces_to = bounces.local_addr()?;
-    let settings = settings(scratch, &base_url, receiver.local_addr()?.port())?;
+    let mut settings = settings(scratch, &base_url, receiver.local_addr()?.port())?;
+    sign_letters(&mut settings, command.mail.as_deref())?;
     let (lab, writers) = super::open(settings, Clock::wall())?;
     let service = Service::start(lab.clone(), writers, Listeners { web, bounces: Some(bounces) })?;
     let world = world::Settings {
@@ -125,6 +132,7 @@ fn set_up(command: &Demo, scratch: &Path) -> anyhow::Result<Stage> {
         bounces_to,
         requests_max: 64,
         patience: Duration::from_millis(500),
+        keep: command.mail.clone(),
     };
     let seen = Arc::new(Mutex::new(world::Progress::default()));
     let (all_sent, sent) = oneshot::channel();
@@ -167,18 +175,31 @@ fn settings(scratch: &Path, base_url: &str, relay_port: u16) -> anyhow::Result<C
     settings.database.ledger = format!("sqlite:{}", inside("ledger.db").display());
     settings.files.keys = inside("keys.toml");
     settings.files.returned_mail = inside("returned-mail");
-    settings.bounce.domain = "bounces.letterlab.example".to_owned();
+    settings.domain.key_folder = inside("dkim");
+    settings.bounce.domain = format!("bounces.{DOMAIN}");
     settings.relay = RelaySettings {
         host: "127.0.0.1".to_owned(),
         port: Some(relay_port),
         security: Security::None,
         credentials: None,
-        hello_name: Some("letterlab.example".to_owned()),
+        hello_name: Some(DOMAIN.to_owned()),
         root_certificates: None,
         timeouts: Timeouts::default(),
         messages_per_connection: 1000,
     };
     Ok(settings)
+}
+
+/// The demonstration's letters are signed like any; the public keys stand beside the letters that are kept, as no DNS knows them.
+fn sign_letters(settings: &mut Config, mail: Option<&Path>) -> anyhow::Result<()> {
+    let made = keys::make(&settings.domain.key_folder, DOMAIN, "demo", clock::fresh_key).context("no keys can be made")?;
+    settings.domain.dkim = made.iter().map(|key| key.entry.clone()).collect();
+    if let Some(folder) = mail {
+        std::fs::create_dir_all(folder).with_context(|| format!("the folder {} cannot be made", folder.display()))?;
+        let records: String = made.iter().map(|key| format!("{}\n", key.record.zone_line())).collect();
+        std::fs::write(folder.join("dns.txt"), records).with_context(|| format!("{} cannot be written to", folder.display()))?;
+    }
+    Ok(())
 }
 
 fn create_account(lab: &Lab) -> anyhow::Result<String> {

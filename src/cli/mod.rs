@@ -8,6 +8,7 @@ mod bounce;
 mod campaign;
 mod compare;
 mod demo;
+mod domain;
 mod import;
 mod power;
 mod results;
@@ -59,6 +60,9 @@ enum Command {
     Share(results::Share),
     /// Take in one returned message from standard input
     Bounce(bounce::Bounce),
+    /// Make keys that sign letters, and check what the DNS says about a sender
+    #[command(subcommand)]
+    Domain(domain::Domain),
     /// Create accounts, set passwords, give out API keys
     #[command(subcommand)]
     User(user::User),
@@ -100,6 +104,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Command::Results(command) => with_lab(file, |lab| results::run(&command, lab)),
         Command::Share(command) => with_lab(file, |lab| results::share(&command, lab)),
         Command::Bounce(command) => with_lab(file, |lab| bounce::run(&command, lab)),
+        Command::Domain(command) => domain::run(&command, &settings(file)?),
         Command::User(command) => with_lab(file, |lab| user::run(&command, lab)),
         Command::Status(command) => with_lab(file, |lab| status::run(&command, lab)),
         Command::Verify(command) => with_lab(file, |lab| status::verify(&command, lab)),

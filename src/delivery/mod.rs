@@ -1,12 +1,13 @@
 //! Delivery: a queued mailing → accepted by SMTP, or not.
 //!
 //! Cast: [`mailing`] (a letter to one person and its states), [`store`] (the only SQL), [`message`] (a MIME message as bytes),
-//! [`smtp`] (one SMTP connection), [`address`] (addresses as they go over the wire), [`journal`] (one writer that makes every step
+//! [`dkim`] (its signatures), [`smtp`] (one SMTP connection), [`address`] (addresses as they go over the wire), [`journal`] (one writer that makes every step
 //! durable in groups), [`send`] (the work of one batch).
 //!
 //! It does not know the ledger: outcomes wait in its own table for the bridge. It does not decide who is mailed.
 
 pub mod address;
+pub mod dkim;
 pub mod journal;
 pub mod mailing;
 pub mod message;

@@ -17,6 +17,7 @@ mod returns;
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -42,6 +43,8 @@ pub struct Settings {
     pub requests_max: usize,
     /// People react at a random moment up to this long after delivery; machines react at once.
     pub patience: Duration,
+    /// A folder for the first letters as they arrived, for a look with other programs.
+    pub keep: Option<PathBuf>,
 }
 
 /// How far a demonstration is.
@@ -77,7 +80,7 @@ pub async fn run(
     let (letters, letters_in) = mpsc::channel(WAITING_LETTERS);
     let (returns, returns_in) = mpsc::channel(WAITING_LETTERS);
     let (report, mut reported) = watch::channel(Progress::default());
-    let receiver = receiver::Receiver::new(letters, returns, report.clone());
+    let receiver = receiver::Receiver::new(letters, returns, report.clone()).keeping(settings.keep.clone());
     let tallies = receiver.tallies();
 
     let serving = receiver.serve(listener, stop);

@@ -2,11 +2,13 @@
 //!
 //! Cast: [`Receiver`], an SMTP receiver; [`Fate`], what happens to a letter by the look of its address; [`Received`], a letter taken.
 //!
-//! It never forwards anything and keeps nothing but counts and which `later.` addresses were tried before (hashed).
+//! It never forwards anything and keeps nothing but counts and which `later.` addresses were tried before (hashed); letters only when it
+//! is told to.
 
 use std::collections::HashSet;
 use std::future::Future;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,6 +17,9 @@ use tokio::sync::{mpsc, watch};
 
 use super::Progress;
 use crate::smtpd::{self, Envelope, Handler, Reply};
+
+/// Letters that are kept, if any.
+const KEPT_MOST: u64 = 100;
 
 /// What happens to a letter, decided by the beginning of the local part so that a made-up list can hold some of each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,12 +87,34 @@ pub struct Receiver {
     progress: watch::Sender<Progress>,
     tallies: Tallies,
     tried: Mutex<HashSet<u64>>,
+    keep: Option<PathBuf>,
+    kept: AtomicU64,
 }
 
 impl Receiver {
     /// Delivered letters go to `letters`, those to be sent back to `returns`.
     pub fn new(letters: mpsc::Sender<Received>, returns: mpsc::Sender<Received>, progress: watch::Sender<Progress>) -> Self {
-        Self { letters, returns, progress, tallies: Tallies::default(), tried: Mutex::new(HashSet::new()) }
+        Self {
+            letters,
+            returns,
+            progress,
+            tallies: Tallies::default(),
+            tried: Mutex::new(HashSet::new()),
+            keep: None,
+            kept: AtomicU64::new(0),
+        }
+    }
+
+    /// The first letters are also written to files of this folder.
+    pub fn keeping(mut self, folder: Option<PathBuf>) -> Self {
+        self.keep = folder;
+        self
+    }
+
+    fn keep(&self, message: &[u8]) -> std::io::Result<()> {
+        let Some(folder) = &self.keep else { return Ok(()) };
+        let number = self.kept.fetch_add(1, Ordering::Relaxed) + 1;
+        if number > KEPT_MOST { Ok(()) } else { std::fs::write(folder.join(format!("{number:03}.eml")), message) }
     }
 
     pub(super) fn tallies(&self) -> Tallies {
@@ -124,6 +151,9 @@ impl Handler for Receiver {
     }
 
     async fn message(&self, envelope: Envelope, message: Vec<u8>) -> Reply {
+        if self.keep(&message).is_err() {
+            return Reply::try_later();
+        }
         let message = Arc::new(message);
         for recipient in envelope.recipients {
             let channel = if Fate::of(&recipient) == Fate::Returned { &self.returns } else { &self.letters };

@@ -114,6 +114,7 @@ async fn demonstrate(seed: u64, reverse: bool) -> (Simulated, Vec<(String, Strin
         bounces_to,
         requests_max: 16,
         patience: Duration::ZERO,
+        keep: None,
     };
     let (stop, stopped) = oneshot::channel::<()>();
     let last = Arc::new(Mutex::new(Progress::default()));
@@ -193,6 +194,7 @@ fn tracking_addresses_are_checked_and_probabilities_stay_within_bounds() {
         bounces_to: SocketAddr::from(([127, 0, 0, 1], 1)),
         requests_max: 1,
         patience: Duration::ZERO,
+        keep: None,
     };
     assert!(matches!(readers::Readers::new(&settings("https://t.example")), Err(DemoError::TrackingAddress(_))));
     assert!(matches!(readers::Readers::new(&settings("http://")), Err(DemoError::TrackingAddress(_))));

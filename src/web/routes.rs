@@ -112,6 +112,7 @@ pub static TABLE: &[Entry] = &[
     entry(POST,   "/campaigns/{number}/share",                   Marketer,      || web::to(admin::results::share)),
     // The server itself.
     entry(GET,    "/status",                                     Administrator, || web::to(admin::status::show)),
+    entry(GET,    "/domain",                                     Administrator, || web::to(admin::domain::show)),
     // Reviewers.
     entry(GET,    "/r/{token}",                                  Reviewer,      || web::to(review::show)),
     entry(GET,    "/r/{token}/results.csv",                      Reviewer,      || web::to(review::csv)),
@@ -120,6 +121,7 @@ pub static TABLE: &[Entry] = &[
     entry(GET,    "/r/{token}/results.py",                       Reviewer,      || web::to(review::python)),
     // Programs.
     entry(GET,    "/api",                                        Anybody,       || web::to(api::describe)),
+    entry(GET,    "/api/v1/domain",                              ApiKey,        || web::to(api::domain::check)),
     entry(GET,    "/api/v1/lists",                               ApiKey,        || web::to(api::people::lists)),
     entry(POST,   "/api/v1/lists/{name}/people",                 ApiKey,        || web::to(api::people::import)),
     entry(GET,    "/api/v1/campaigns",                           ApiKey,        || web::to(api::campaigns::list)),

@@ -99,12 +99,15 @@ const DOORS: [(&str, &[&str]); 20] = [
 ];
 
 /// Outside crates and the places they live in: a path ends with one of these, or has one of these folders in it.
-const HOMES: [(&str, &[&str]); 6] = [
+const HOMES: [(&str, &[&str]); 9] = [
     ("diesel", &["db/", "schema.rs", "store.rs", "store/"]),
     ("diesel_migrations", &["db/"]),
     ("actix_web", &["web/"]),
     ("askama", &["web/"]),
     ("lettre", &["delivery/"]),
+    ("ring", &["delivery/"]),
+    ("rsa", &["delivery/dkim/"]),
+    ("hickory_resolver", &["app/domain/"]),
     ("statrs", &["stats/"]),
 ];
 

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that fails says so by panicking")]
 
 mod architecture;
+mod authentic;
 mod bounces;
 mod browser_story;
 mod campaign;
@@ -12,6 +13,7 @@ mod cli_story;
 mod databases;
 mod delivery;
 mod demo_story;
+mod domain;
 mod enrolment;
 mod installation;
 mod mailboxes;

@@ -18,6 +18,7 @@ use letterlab::web::routes::{Reach, TABLE};
 use reqwest::{Client, Method, redirect};
 use tokio::sync::watch;
 
+use crate::servers::dns::Dns;
 use crate::world::{Engine, FIREFOX, SITE, World, on_both_engines};
 
 const PEOPLE: &str = "email,first_name,recording_mode,consent_source,consent_date\n\
@@ -58,6 +59,7 @@ on_both_engines!(
     a_draft_is_written_changed_and_deleted_with_nothing_lost,
     no_page_for_reviewers_names_a_person,
     a_result_names_chances_guards_and_power_and_is_saved_as_scripts,
+    a_senders_domain_is_looked_up_on_the_page_and_by_programs,
 );
 
 /// The real server over a world's lab; ends with this value.
@@ -758,4 +760,33 @@ async fn a_result_names_chances_guards_and_power_and_is_saved_as_scripts(engine:
     }
     let page = server.get(&link, "").await.text();
     assert!(page.contains(&format!("{link}/results.R")) && page.contains(&format!("{link}/results.py")));
+}
+
+async fn a_senders_domain_is_looked_up_on_the_page_and_by_programs(engine: Engine) {
+    let world = World::new(engine).await;
+    let key = accounts(&world.lab);
+    let dns = Dns::start(&[("_dmarc.example.org", "TXT", "v=DMARC1; p=none; rua=mailto:<d@example.org>")]).unwrap();
+    let mut lab = world.lab.clone();
+    let mut config = (*lab.config).clone();
+    config.domain.resolver = dns.address().to_string();
+    lab.config = std::sync::Arc::new(config);
+    let server = Server::start(&lab);
+    let admin = server.log_in("ada").await;
+
+    let question = server.get("/domain", &admin).await.text();
+    assert!(question.contains("Ask the DNS") && !question.contains("DMARC"), "{question}");
+    let page = server.get("/domain?name=example.org&ip=192.0.2.25", &admin).await.text();
+    assert!(page.contains("there is no SPF record") && page.contains("v=spf1 ip4:192.0.2.25 ~all"), "{page}");
+    assert!(page.contains("p=none; rua=mailto:&#60;d@example.org") && page.contains("it has no name"), "{page}");
+    assert_eq!(server.get("/domain?name=nonsense", &admin).await.status, 400);
+
+    let authorization = format!("Bearer {}", key.trim_start_matches("Bearer "));
+    let headers: &[(&str, &str)] = &[("authorization", &authorization)];
+    let report = server.send(Method::GET, "/api/v1/domain?name=example.org&ip=192.0.2.25", headers, "").await.json();
+    assert_eq!((&report["domain"], &report["level"]), (&"example.org".into(), &"stop".into()), "{report}");
+    let dmarc = report["findings"].as_array().unwrap().iter().find(|finding| finding["subject"] == "DMARC").unwrap();
+    assert_eq!(dmarc["level"], "ok", "{report}");
+    for bad in ["/api/v1/domain", "/api/v1/domain?name=example.org&ip=here", "/api/v1/domain?name=a..b"] {
+        assert_eq!(server.send(Method::GET, bad, headers, "").await.status, 400, "{bad}");
+    }
 }

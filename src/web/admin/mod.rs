@@ -5,6 +5,7 @@
 pub mod assignment;
 pub mod campaign;
 pub mod campaigns;
+pub mod domain;
 pub mod draft;
 mod draft_form;
 pub mod draft_plan;

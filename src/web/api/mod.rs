@@ -3,6 +3,7 @@
 //! Errors are `{"error": …, "problems": […]}`; no answer holds a person.
 
 pub mod campaigns;
+pub mod domain;
 pub mod people;
 pub mod steer;
 
@@ -50,6 +51,9 @@ fn purpose(method: &Method, path: &str) -> &'static str {
         (_, "progress") => "How far sending is, and live counts per arm.",
         (_, "outlook") => "What a draft's test can show: base rate with its uncertainty, power, sample size, suggested test share.",
         (_, "assignment") => "The draw repeated from seed and pseudonyms: strata, everybody's arm, and whether they agree.",
+        ("GET", "domain") => {
+            "SPF, DKIM, DMARC, PTR and MX of a sender's domain, each with what to change. Query: name, and ip for addresses letters leave from."
+        }
         (_, "results") => "The result: verdict, rates, intervals, checks, the sealed plan.",
         (_, "results.csv") => "Its counts, one line per arm.",
         (_, "results.R") => "A script for R that computes its numbers again from the counts.",
