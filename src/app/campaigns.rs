@@ -100,6 +100,17 @@ pub fn check_definition(lab: &Lab, definition: &Definition) -> Done<Vec<Problem>
         };
         problems.push(Problem::of("list", format!("no list is named {:?}; {there}", definition.list)));
     }
+    if definition.options.inline_images
+        && let Ok(arms) = definition.arms()
+    {
+        let mut ids: Vec<String> = arms.iter().flat_map(|arm| arm.letter.inline_images().to_vec()).collect();
+        ids.sort();
+        ids.dedup();
+        let named = |id: String| {
+            Problem::of("letter.text", format!("the picture /i/{id} was never uploaded here; upload it and write its new address"))
+        };
+        problems.extend(super::images::missing(&lab.ledger, &ids)?.into_iter().map(named));
+    }
     Ok(problems)
 }
 
@@ -273,7 +284,10 @@ pub fn share(lab: &Lab, campaign: &Campaign, days: u32) -> String {
 
 /// A finished message of a variant, for a look before launch. Missing merge values are shown as their names in brackets.
 pub fn preview(lab: &Lab, campaign: &Campaign, variant: VariantNumber) -> Done<Option<crate::content::RenderedLetter>> {
-    let arms = campaign.definition.arms().map_err(CampaignError::Problems)?;
+    let mut definition = campaign.definition.clone();
+    // A browser cannot look inside the message for its pictures.
+    definition.options.inline_images = false;
+    let arms = definition.arms().map_err(CampaignError::Problems)?;
     let Some(arm) = arms.iter().find(|arm| arm.variant == variant) else { return Ok(None) };
     let values: BTreeMap<String, String> =
         arm.letter.required_fields().into_iter().map(|name| (name.clone(), format!("[{name}]"))).collect();

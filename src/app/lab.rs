@@ -131,7 +131,9 @@ impl Lab {
         if let Some(known) = self.letters.lock().unwrap_or_else(PoisonError::into_inner).get(&campaign.number) {
             return Ok(known.clone());
         }
-        let letters = Arc::new(compile_letters(campaign)?);
+        let mut letters = compile_letters(campaign)?;
+        letters.images = super::images::inside(&self.ledger, &letters.arms)?;
+        let letters = Arc::new(letters);
         self.letters.lock().unwrap_or_else(PoisonError::into_inner).insert(campaign.number, letters.clone());
         Ok(letters)
     }
@@ -151,7 +153,7 @@ impl Lab {
     }
 }
 
-/// A campaign's letters, for sending and for test mail.
+/// A campaign's letters, without the pictures inside them.
 ///
 /// # Errors
 /// What keeps a variant from being compiled.
@@ -168,7 +170,8 @@ pub fn compile_letters(campaign: &crate::campaign::store::Campaign) -> anyhow::R
         campaign: campaign.number,
         list: definition.list.clone(),
         from_address: definition.sender.address.clone(),
-        reply_to: definition.sender.reply_to.clone(),
+        reply_to: arms.iter().map(|arm| arm.reply_to.clone()).collect(),
+        images: Vec::new(),
         arms: arms.into_iter().map(|arm| arm.letter).collect(),
     })
 }

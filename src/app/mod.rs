@@ -1,19 +1,5 @@
 //! The composition root: configuration, clock and randomness, databases, background work, and what a user can do as verbs.
 //!
 //! Cast: [`config`] (one struct, the embedded defaults are the defaults), [`clock`] (wall time and fresh ids), [`keyfile`], [`lab`]
-//! (everything put together once and passed on), [`campaigns`], [`people`] and [`assignment`] (what web, command line and API all call),
-//! [`domain`] (whether a sender proves who it is), [`jobs`] (background work).
-//!
-//! It holds no SQL and no markup; it is the only place below the shells that reads the clock.
-
-pub mod assignment;
-pub mod campaigns;
-pub mod clock;
-pub mod config;
-pub mod domain;
-pub mod jobs;
-pub mod keyfile;
-pub mod lab;
-pub mod people;
-pub mod planning;
-pub mod status;
+//! (everything put together once and passed on), [`campaigns`], [`people`], [`letters`], [`images`] and [`assignment`] (what web,
+//! command line and API all call), [`domain`] (whether a sender proves who it is), [`jobs`] (background work).

@@ -81,6 +81,7 @@ pub fn seal(vault: &VaultDb, ledger: &LedgerDb, campaign: &Campaign, seed: Seed,
         None => problems.push(no_such_list(vault, &definition.list)?),
         Some(fields) => problems.extend(definition.problems(Some(fields))),
     }
+    problems.extend(definition.time_problems(now));
     if !problems.is_empty() {
         return Err(LaunchError::Problems(problems));
     }
@@ -126,7 +127,7 @@ pub fn enrol(
         State::Sealed => {}
         // A crash after the last but one step: only the release is missing.
         State::Sending => {
-            vault.write(|conn| deliveries::release(conn, campaign.number, now))?;
+            release(vault, campaign, now)?;
             return Ok(());
         }
         _ => return Err(wrong_state(campaign, "only a sealed campaign can be launched")),
@@ -141,8 +142,21 @@ pub fn enrol(
         campaigns::mark_enrolled(conn, campaign.number, now)?;
         campaigns::advance(conn, campaign.number, State::Sealed, State::Sending, now)
     })?;
-    vault.write(|conn| deliveries::release(conn, campaign.number, now))?;
+    release(vault, campaign, now)?;
     Ok(())
+}
+
+/// Lets the test's letters go; a variant with a send time of its own waits for it.
+fn release(vault: &VaultDb, campaign: &Campaign, now: Timestamp) -> Result<(), DbError> {
+    vault.write(|conn| {
+        deliveries::release(conn, campaign.number, now)?;
+        for (variant, time) in (0u8..).zip(campaign.definition.send_times()) {
+            if let Some(time) = time {
+                deliveries::hold_until(conn, campaign.number, VariantNumber(variant), time)?;
+            }
+        }
+        Ok(())
+    })
 }
 
 /// Everybody who takes part, in one transaction: either all are planned or nobody is.

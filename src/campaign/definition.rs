@@ -1,16 +1,17 @@
 //! A campaign as checked, compiled and sealed.
 //!
-//! Cast: [`Definition`], [`Variant`], [`SenderAddress`], [`Arm`] (one variant's compiled letter), [`seal_hash`].
+//! Cast: [`Definition`], [`Variant`], [`SenderAddress`], [`Options`], [`Arm`] (one variant's compiled letter), [`seal_hash`].
 //!
 //! Variants differ in exactly one element by construction: each is the same letter with that one element replaced.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::campaign::file::Problem;
-use crate::content::{CompiledLetter, Element, Newsletter, with_override};
+use crate::content::{CompiledLetter, Element, Facet, LetterSettings, Newsletter, Utm, is_language, with_override};
 use crate::experiment::assign::Seed;
 use crate::experiment::design::{Design, InvalidDesign};
 use crate::ids::{RecordingMode, VariantNumber};
@@ -35,6 +36,31 @@ pub struct Definition {
     pub variants: Vec<Variant>,
     /// The plan of the test.
     pub design: Design,
+    /// What is added to every letter.
+    #[serde(default, skip_serializing_if = "Options::is_usual")]
+    pub options: Options,
+}
+
+/// What is added to every letter of a campaign, whatever the variant.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Options {
+    /// The language of a letter that does not state its own, such as `pt-BR`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+    /// Parameters for web analytics on tracked links.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub utm: Option<Utm>,
+    /// Uploaded pictures travel inside the message instead of being loaded when it is read.
+    #[serde(default)]
+    pub inline_images: bool,
+}
+
+impl Options {
+    /// Whether nothing is added.
+    pub fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Whose address the letters come from.
@@ -62,6 +88,17 @@ pub struct Arm {
     pub newsletter: Newsletter,
     /// Compiled.
     pub letter: CompiledLetter,
+    /// Where answers to it go, if not to the sender.
+    pub reply_to: Option<String>,
+    /// It may not leave earlier.
+    pub not_before: Option<Timestamp>,
+}
+
+impl Arm {
+    /// Whether a recipient could tell the two apart.
+    fn is_like(&self, other: &Self) -> bool {
+        self.newsletter == other.newsletter && self.reply_to == other.reply_to && self.not_before == other.not_before
+    }
 }
 
 impl Definition {
@@ -73,13 +110,9 @@ impl Definition {
         let mut arms = Vec::new();
         let mut problems = Vec::new();
         for (number, variant) in (0u8..).zip(&self.variants) {
-            let letter = match &variant.value {
-                Some(value) => with_override(&self.newsletter, &self.element, value),
-                None => Ok(self.newsletter.clone()),
-            };
             let key = if variant.value.is_some() { format!("variants[{number}].value") } else { "letter.text".to_owned() };
-            match letter.and_then(|newsletter| CompiledLetter::compile(&newsletter).map(|letter| (newsletter, letter))) {
-                Ok((newsletter, letter)) => arms.push(Arm { variant: VariantNumber(number), newsletter, letter }),
+            match self.arm(VariantNumber(number), variant) {
+                Ok(arm) => arms.push(arm),
                 Err(error) => problems.push(Problem::of(&key, error)),
             }
         }
@@ -91,12 +124,53 @@ impl Definition {
         }
     }
 
+    fn arm(&self, number: VariantNumber, variant: &Variant) -> Result<Arm, String> {
+        let value = variant.value.as_deref();
+        let newsletter = match value {
+            Some(value) => with_override(&self.newsletter, &self.element, value).map_err(|error| error.to_string())?,
+            None => self.newsletter.clone(),
+        };
+        let letter = CompiledLetter::compile_with(&newsletter, &self.letter_settings(number)).map_err(|error| error.to_string())?;
+        let reply_to = match value.filter(|_| self.element == Element::ReplyTo).map(str::trim) {
+            Some(address) if plausible_address(address) => Some(address.to_owned()),
+            Some(_) => return Err(NO_ADDRESS.to_owned()),
+            None => self.sender.reply_to.clone(),
+        };
+        let not_before = value.filter(|_| self.element == Element::SendTime).map(moment).transpose()?;
+        Ok(Arm { variant: number, newsletter, letter, reply_to, not_before })
+    }
+
+    fn letter_settings(&self, variant: VariantNumber) -> LetterSettings {
+        LetterSettings {
+            language: self.options.language.clone(),
+            parameters: self.options.utm.as_ref().map(|utm| utm.parameters(&variant.to_string())).unwrap_or_default(),
+            inline_images: self.options.inline_images,
+        }
+    }
+
+    /// When each variant's letters may leave; none for at once. A value that is no moment counts as none: [`Self::arms`] refuses it.
+    pub fn send_times(&self) -> Vec<Option<Timestamp>> {
+        let is_tested = self.element == Element::SendTime;
+        self.variants.iter().map(|variant| variant.value.as_deref().filter(|_| is_tested).and_then(|value| moment(value).ok())).collect()
+    }
+
+    /// Send times that lie before `now`: such a variant would leave together with the control.
+    pub fn time_problems(&self, now: Timestamp) -> Vec<Problem> {
+        let past = |time: &Option<Timestamp>| time.is_some_and(|time| time < now);
+        let times = self.send_times();
+        let numbers = times.iter().enumerate().filter(|(_, time)| past(time)).map(|(number, _)| number);
+        numbers.map(|number| Problem::of(&format!("variants[{number}].value"), "this send time has passed; write a later one")).collect()
+    }
+
     /// Everything that keeps this campaign from being launched. `fields` are the merge fields people of the list have; without
     /// them (the list is not there yet) merge fields are not checked.
     pub fn problems(&self, fields: Option<&BTreeSet<String>>) -> Vec<Problem> {
         let mut problems = self.name_problems();
         problems.extend(self.design.faults().into_iter().map(|fault| Problem::of(design_key(&fault), fault)));
         problems.extend(self.variant_problems());
+        if self.options.language.as_deref().is_some_and(|language| !is_language(language)) {
+            problems.push(Problem::of("letter.language", "this is no language tag; write for example de, fr or pt-BR"));
+        }
         if self.newsletter.subject.trim().is_empty() {
             problems.push(Problem::of("letter.subject", "the letter needs a subject"));
         }
@@ -129,7 +203,7 @@ impl Definition {
             if let Some(address) = address
                 && !plausible_address(address)
             {
-                problems.push(Problem::of(key, "this is not an e-mail address; write news@example.org"));
+                problems.push(Problem::of(key, NO_ADDRESS));
             }
         }
         problems
@@ -155,11 +229,11 @@ impl Definition {
                 problems.push(Problem::of("letter.text", format!("the letter has {links} links; at most {LINKS_MAX} can be tracked")));
             }
             if self.design.same_letters {
-                if arms.first().is_some_and(|first| first.newsletter != arm.newsletter) {
+                if arms.first().is_some_and(|first| !first.is_like(arm)) {
                     let message = "same_letters asks for the same letter in every arm; take this value away, or write same_letters = false";
                     problems.push(Problem::of(&format!("variants[{index}].value"), message));
                 }
-            } else if let Some(twin) = arms.iter().take(index).find(|other| other.newsletter == arm.newsletter) {
+            } else if let Some(twin) = arms.iter().take(index).find(|other| other.is_like(arm)) {
                 let message = format!("variant {} is the same letter as variant {}; a test needs a difference", arm.variant, twin.variant);
                 problems.push(Problem::of(&format!("variants[{index}].value"), message));
             }
@@ -176,10 +250,21 @@ impl Definition {
                 (None, Element::Subject) => self.newsletter.subject.clone(),
                 (None, Element::Preheader) => self.newsletter.preheader.clone(),
                 (None, Element::SenderName) => self.newsletter.sender_name.clone(),
+                (None, Element::ReplyTo) => self.sender.reply_to.as_ref().unwrap_or(&self.sender.address).clone(),
+                (None, Element::SendTime) => "at launch".to_owned(),
+                (None, Element::Block { facet: Facet::Presence, .. }) => "present".to_owned(),
                 (None, Element::Block { .. }) => "as written".to_owned(),
             })
             .collect()
     }
+}
+
+const NO_ADDRESS: &str = "this is not an e-mail address; write news@example.org";
+
+/// A moment with its offset from UTC: a time without one means something else on every server.
+fn moment(text: &str) -> Result<Timestamp, String> {
+    let why = |_| format!("'{}' is no moment; write it with its offset from UTC, for example 2026-12-01T09:00:00+01:00", text.trim());
+    text.trim().parse().map_err(why)
 }
 
 /// Deeper checking is the vault's, for people's addresses; the sender's own only has to look like one.

@@ -7,8 +7,8 @@
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::campaign::definition::{Definition, SenderAddress, Variant};
-use crate::content::{Body, BodyFormat, Element, Facet, Newsletter};
+use crate::campaign::definition::{Definition, Options, SenderAddress, Variant};
+use crate::content::{Body, BodyFormat, Element, Facet, Newsletter, Utm};
 use crate::experiment::design::{Design, Guard, Limit, Method, Metric, Rule};
 use crate::ids::RecordingMode;
 
@@ -51,6 +51,8 @@ struct File {
     recording: Option<Spanned<String>>,
     sender: SenderTable,
     letter: LetterTable,
+    #[serde(default)]
+    links: LinksTable,
     test: Spanned<TestTable>,
     #[serde(default)]
     variants: Vec<Spanned<VariantTable>>,
@@ -77,6 +79,21 @@ struct LetterTable {
     file: Option<Spanned<String>>,
     #[serde(default)]
     text: Option<String>,
+    #[serde(default)]
+    language: Option<String>,
+    #[serde(default)]
+    images: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct LinksTable {
+    #[serde(default)]
+    utm_source: Option<String>,
+    #[serde(default)]
+    utm_medium: Option<String>,
+    #[serde(default)]
+    utm_campaign: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -169,6 +186,7 @@ pub fn read(text: &str, load: &dyn Fn(&str) -> Result<String, String>) -> Result
     let recording = read_recording(&mut reader, file.recording.as_ref());
     let body = read_body(&mut reader, &file.letter, load);
     let element = read_element(&mut reader, file.test.get_ref());
+    let options = read_options(&mut reader, &file);
     let design = read_design(&mut reader, file.test.get_ref(), &file.variants);
     let definition = Definition {
         name: file.name.get_ref().trim().to_owned(),
@@ -187,6 +205,7 @@ pub fn read(text: &str, load: &dyn Fn(&str) -> Result<String, String>) -> Result
         element,
         variants: file.variants.iter().map(|variant| Variant { value: variant.get_ref().value.clone() }).collect(),
         design,
+        options,
     };
     if reader.problems.is_empty() { Ok(definition) } else { Err(reader.problems) }
 }
@@ -272,24 +291,54 @@ fn format_of(word: &str) -> Option<BodyFormat> {
     }
 }
 
+/// What is added to every letter. One parameter given switches all of them on; the others have their usual values.
+fn read_options(reader: &mut Reader<'_>, file: &File) -> Options {
+    let filled = |text: &Option<String>| text.as_ref().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+    let links = [&file.links.utm_source, &file.links.utm_medium, &file.links.utm_campaign].map(filled);
+    let [source, medium, campaign] = links;
+    let any = source.is_some() || medium.is_some() || campaign.is_some();
+    let inline_images = match file.letter.images.as_ref().map(|word| (word, word.get_ref().trim())) {
+        None | Some((_, "linked")) => false,
+        Some((_, "inline")) => true,
+        Some((word, _)) => {
+            reader.fault("letter.images", word, "write linked (loaded when the letter is read) or inline (inside the message)");
+            false
+        }
+    };
+    Options {
+        language: filled(&file.letter.language),
+        utm: any.then(|| Utm {
+            source: source.unwrap_or_else(|| "newsletter".to_owned()),
+            medium: medium.unwrap_or_else(|| "email".to_owned()),
+            campaign: campaign.unwrap_or_else(|| file.name.get_ref().trim().to_owned()),
+        }),
+        inline_images,
+    }
+}
+
 fn read_element(reader: &mut Reader<'_>, test: &TestTable) -> Element {
-    let facet = match test.element.get_ref().trim() {
+    let word = test.element.get_ref().trim();
+    match word {
         "subject" => return Element::Subject,
         "preheader" => return Element::Preheader,
         "sender_name" => return Element::SenderName,
-        "text" => Facet::Text,
-        "link" => Facet::Link,
-        "style" => Facet::Style,
-        "image" => Facet::Image,
-        _ => {
-            reader.fault("test.element", &test.element, "write subject, preheader, sender_name, text, link, style or image");
-            return Element::Subject;
-        }
+        "reply_to" => return Element::ReplyTo,
+        "send_time" => return Element::SendTime,
+        _ => {}
+    }
+    let Some(facet) = Facet::ALL.into_iter().find(|facet| facet.as_str() == word) else {
+        let message = "write subject, preheader, sender_name, reply_to, send_time, text, link, style, image, presence or rule";
+        reader.fault("test.element", &test.element, message);
+        return Element::Subject;
     };
     match test.block.as_ref().filter(|name| !name.get_ref().trim().is_empty()) {
         Some(name) => Element::Block { name: name.get_ref().trim().to_owned(), facet },
         None => {
-            let message = "to vary a text, link, style or image, name its part of the letter: block = \"…\" (its id or data-block)";
+            let message = if facet == Facet::Rule {
+                "to vary a rule of the stylesheet, write its selector as it stands there: block = \".button\""
+            } else {
+                "to vary a part of the letter, name it: block = \"…\" (its id or data-block, or a CSS selector)"
+            };
             reader.fault("test.block", &test.element, message);
             Element::Subject
         }

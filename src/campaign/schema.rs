@@ -16,4 +16,7 @@ diesel::table! {
 diesel::table! {
     pause (campaign, at) { campaign -> BigInt, at -> BigInt, until -> Nullable<BigInt>, reason -> Text, }
 }
+diesel::table! {
+    image (id) { id -> Text, digest -> Text, kind -> Text, bytes -> Binary, uploaded_at -> BigInt, }
+}
 diesel::allow_tables_to_appear_in_same_query!(campaign, link, pause);

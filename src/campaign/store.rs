@@ -2,6 +2,8 @@
 //!
 //! Steps of a campaign's life are conditional updates: of two that try the same step, one does it and the other is told.
 
+mod images;
+
 use diesel::prelude::*;
 use jiff::Timestamp;
 
@@ -11,6 +13,8 @@ use crate::campaign::state::State;
 use crate::db::{AnyConnection, DbError, DbResult, LedgerConn};
 use crate::experiment::assign::Seed;
 use crate::ids::{CampaignNumber, LinkNumber, VariantNumber};
+
+pub use images::{Image, ImageInfo, image, images, save_image};
 
 /// A campaign as stored.
 #[derive(Debug, Clone, PartialEq)]

@@ -163,6 +163,9 @@ fn check(lab: &Lab, file: &Path) -> anyhow::Result<ExitCode> {
                 println!("  look at: {warning}");
             }
         }
+        if let Some(words) = crate::app::letters::lacking(lab, &definition)?.words() {
+            println!("  look at: {words}");
+        }
         return Ok(ExitCode::SUCCESS);
     }
     Ok(ExitCode::FAILURE)

@@ -9,7 +9,9 @@ mod campaign;
 mod compare;
 mod demo;
 mod domain;
+mod image;
 mod import;
+mod letter;
 mod power;
 mod results;
 mod score;
@@ -54,6 +56,12 @@ enum Command {
     /// Write, check, launch and steer campaigns
     #[command(subcommand)]
     Campaign(campaign::Campaign),
+    /// Look into one letter: its parts, tags of other systems
+    #[command(subcommand)]
+    Letter(letter::Letter),
+    /// Upload pictures for letters and list them
+    #[command(subcommand)]
+    Image(image::Image),
     /// Show a campaign's result
     Results(results::Results),
     /// Make a link to a campaign's result for a reviewer without an account
@@ -101,6 +109,8 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Command::Import(command) => with_lab(file, |lab| import::run(&command, lab)),
         Command::Export(command) => with_lab(file, |lab| import::export(&command, lab)),
         Command::Campaign(command) => with_lab(file, |lab| campaign::run(&command, lab)),
+        Command::Letter(command) => letter::run(&command),
+        Command::Image(command) => with_lab(file, |lab| image::run(&command, lab)),
         Command::Results(command) => with_lab(file, |lab| results::run(&command, lab)),
         Command::Share(command) => with_lab(file, |lab| results::share(&command, lab)),
         Command::Bounce(command) => with_lab(file, |lab| bounce::run(&command, lab)),

@@ -7,13 +7,17 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::blocks::{self, Facet};
+use super::edit::{
+    Edit, apply, attribute_edit, masked_text, rule_edit, style_edits, text_edit, twin_link_edits, twin_text_edits, web_address,
+    would_be_lost,
+};
 use super::error::ContentError;
-use super::links::is_web_address;
-use super::markup::{self, Kind, Token};
+use super::markup::{self, Token};
 use super::merge::Marks;
 use super::newsletter::{Body, BodyFormat, Newsletter, Part};
+use super::outlook;
 use super::render;
-use super::style;
+use super::tree::Tree;
 
 /// The element in which variants differ.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,9 +29,13 @@ pub enum Element {
     Preheader,
     /// The sender's name.
     SenderName,
-    /// One facet of one named block of the body.
+    /// Where answers go; outside of the letter itself.
+    ReplyTo,
+    /// When the letter may leave; outside of the letter itself.
+    SendTime,
+    /// One facet of one part of the body.
     Block {
-        /// The block's name.
+        /// The part's address: a block's name, a CSS selector, or for [`Facet::Rule`] the rule's selector.
         name: String,
         /// What of it.
         facet: Facet,
@@ -40,6 +48,9 @@ impl fmt::Display for Element {
             Self::Subject => formatter.write_str("subject"),
             Self::Preheader => formatter.write_str("preheader"),
             Self::SenderName => formatter.write_str("sender name"),
+            Self::ReplyTo => formatter.write_str("reply-to address"),
+            Self::SendTime => formatter.write_str("send time"),
+            Self::Block { name, facet: Facet::Rule } => write!(formatter, "the stylesheet rule '{name}'"),
             Self::Block { name, facet } => write!(formatter, "the {facet} of block '{name}'"),
         }
     }
@@ -56,6 +67,8 @@ pub fn with_override(newsletter: &Newsletter, element: &Element, value: &str) ->
         Element::Subject => changed.subject = line(Part::Subject)?,
         Element::Preheader => changed.preheader = line(Part::Preheader)?,
         Element::SenderName => changed.sender_name = line(Part::SenderName)?,
+        // Who answers and when is sent is no part of the letter; the campaign keeps them beside it.
+        Element::ReplyTo | Element::SendTime => {}
         Element::Block { name, facet } => changed.body = with_block(&newsletter.body, name, *facet, element, value)?,
     }
     Ok(changed)
@@ -66,111 +79,83 @@ fn with_block(body: &Body, name: &str, facet: Facet, element: &Element, value: &
     let mut marks = Marks::for_texts(&[&body.source]);
     let source = render::html_source(body, &mut marks)?;
     let tokens = markup::tokens(&source);
-    let index = blocks::find(name, &tokens, &marks)?;
-    let tag = blocks::tag_name(&tokens, index);
-    let available = blocks::facets(&tokens, index, body.format);
-    if !available.contains(&facet) {
-        let words: Vec<String> = available.iter().map(Facet::to_string).collect();
-        let what = if words.is_empty() { "nothing".to_owned() } else { words.join(", ") };
-        return Err(refuse(format!("it is a <{tag}>, in which {what} can vary")));
+    let mut edits = Vec::new();
+    if facet == Facet::Rule {
+        edits.push(rule_edit(&source, blocks::find_rule(name, &source, &tokens)?, value).map_err(refuse)?);
+    } else {
+        let tree = Tree::of(&tokens);
+        for index in blocks::find(name, facet, &tokens, &marks)? {
+            let available = blocks::facets(&tokens, index, body.format);
+            if !available.contains(&facet) {
+                let tag = blocks::tag_name(&tokens, index);
+                let words: Vec<String> = available.iter().map(Facet::to_string).collect();
+                let what = if words.is_empty() { "nothing".to_owned() } else { words.join(", ") };
+                return Err(refuse(format!("it is a <{tag}>, in which {what} can vary")));
+            }
+            if facet == Facet::Presence && presence(value).map_err(refuse)? == Presence::Present {
+                return Ok(body.clone());
+            }
+            edits.extend(facet_edits((&source, &tokens), &tree, index, facet, body.format, value, &refuse)?);
+        }
     }
-    let edits = match facet {
+    let format = if body.format == BodyFormat::Markdown { BodyFormat::Html } else { body.format };
+    Ok(Body { format, source: apply(&source, edits, &marks) })
+}
+
+/// What changes in the source so that one facet of the element at `index` gets its value.
+fn facet_edits(
+    (source, tokens): (&str, &[Token<'_>]),
+    tree: &Tree,
+    index: usize,
+    facet: Facet,
+    format: BodyFormat,
+    value: &str,
+    refuse: &dyn Fn(String) -> ContentError,
+) -> Result<Vec<Edit>, ContentError> {
+    let twin = outlook::twin(tokens, tree, index);
+    Ok(match facet {
         Facet::Text => {
-            if let Some(inner) = would_be_lost(&tokens, index) {
+            if let Some(inner) = would_be_lost(tokens, index) {
                 let problem =
                     format!("it holds an <{inner}>, which a new text would remove; name the words alone: <span data-block=\"…\">");
                 return Err(refuse(problem));
             }
-            vec![text_edit(&tokens, index, value)?]
+            let new = masked_text(value)?;
+            let (edit, old) = text_edit(source, tokens, index, &new);
+            let mut edits = vec![edit];
+            edits.extend(twin.iter().flat_map(|twin| twin_text_edits(twin, &old, &new)));
+            edits
         }
-        Facet::Link => vec![attribute_edit(&tokens, index, "href", &web_address(value).map_err(refuse)?)],
-        Facet::Image => vec![attribute_edit(&tokens, index, "src", &web_address(value).map_err(refuse)?)],
-        Facet::Style => style_edits(&tokens, index, body.format, value).map_err(refuse)?,
-    };
-    let mut changed = String::with_capacity(source.len() + value.len());
-    let mut done = 0;
-    for edit in edits {
-        changed.push_str(&marks.unmask(&source[done..edit.span.start]));
-        changed.push_str(&edit.text.unwrap_or_else(|masked| marks.unmask(&masked)));
-        done = edit.span.end;
-    }
-    changed.push_str(&marks.unmask(&source[done..]));
-    let format = if body.format == BodyFormat::Markdown { BodyFormat::Html } else { body.format };
-    Ok(Body { format, source: changed })
-}
-
-/// Replaces a stretch of the source; edits are in order and do not overlap.
-struct Edit {
-    span: std::ops::Range<usize>,
-    /// The new text; as an error where it still holds marks of the old one.
-    text: Result<String, String>,
-}
-
-/// A link or picture inside the element: with it, more than the words would change.
-fn would_be_lost<'s>(tokens: &[Token<'s>], index: usize) -> Option<&'s str> {
-    let end = markup::inner_end(tokens, index)?;
-    tokens.get(index + 1..end)?.iter().find_map(|token| match &token.kind {
-        Kind::Start { name, .. } if ["a", "img", "area"].iter().any(|lost| lost.eq_ignore_ascii_case(name)) => Some(*name),
-        _ => None,
+        Facet::Link => {
+            let url = web_address(value).map_err(refuse)?;
+            let mut edits = vec![attribute_edit(tokens, index, "href", &url)];
+            edits.extend(twin.iter().flat_map(|twin| twin_link_edits(twin, &url)));
+            edits
+        }
+        Facet::Image => vec![attribute_edit(tokens, index, "src", &web_address(value).map_err(refuse)?)],
+        Facet::Style => style_edits(tokens, index, format, value).map_err(refuse)?,
+        Facet::Presence => {
+            let is_link = blocks::tag_name(tokens, index).eq_ignore_ascii_case("a");
+            let whole = blocks::extent(tokens, index).map(Edit::remove);
+            let twin = twin.filter(|_| is_link).and_then(|twin| tokens.get(twin.token)).map(|token| Edit::remove(token.span.clone()));
+            whole.into_iter().chain(twin).collect()
+        }
+        // The address of a rule is no element.
+        Facet::Rule => Vec::new(),
     })
 }
 
-fn text_edit(tokens: &[Token<'_>], index: usize, value: &str) -> Result<Edit, ContentError> {
-    let mut marks = Marks::for_texts(&[value]);
-    let masked = marks.mask(Part::Body, value, false)?;
-    let start = tokens.get(index).map_or(0, |token| token.span.end);
-    let end = markup::inner_end(tokens, index).and_then(|last| tokens.get(last)).map_or(start, |token| token.span.start);
-    Ok(Edit { span: start..end, text: Ok(marks.unmask(&markup::escape_text(&masked))) })
+/// Whether a part is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Presence {
+    Present,
+    Absent,
 }
 
-/// Sets an attribute; one that is not there yet comes right after the element's name. The value is escaped here.
-fn attribute_edit(tokens: &[Token<'_>], index: usize, name: &str, value: &str) -> Edit {
-    let written = format!("{name}=\"{}\"", markup::escape_attribute(value));
-    let Some(token) = tokens.get(index) else { return Edit { span: 0..0, text: Ok(String::new()) } };
-    let attributes = match &token.kind {
-        Kind::Start { attributes, .. } => attributes.as_slice(),
-        _ => &[],
-    };
-    match markup::attribute(attributes, name) {
-        Some(attribute) => Edit { span: attribute.span.clone(), text: Ok(written) },
-        None => {
-            let after_name = token.span.start + 1 + blocks::tag_name(tokens, index).len();
-            Edit { span: after_name..after_name, text: Ok(format!(" {written}")) }
-        }
+fn presence(value: &str) -> Result<Presence, String> {
+    match value.trim() {
+        "present" => Ok(Presence::Present),
+        "absent" => Ok(Presence::Absent),
+        other => Err(format!("'{other}' is neither present nor absent; write one of these two words")),
     }
-}
-
-fn style_edits(tokens: &[Token<'_>], index: usize, format: BodyFormat, value: &str) -> Result<Vec<Edit>, String> {
-    let declarations = style::parse(value)?;
-    let tag = blocks::tag_name(tokens, index).to_ascii_lowercase();
-    if format == BodyFormat::Mjml && tag.starts_with("mj") {
-        let known = style::mjml_attributes(&tag);
-        if let Some(unknown) = declarations.iter().find(|declaration| !known.contains(&declaration.property.as_str())) {
-            return Err(format!("a <{tag}> has no {}; it has: {}", unknown.property, known.join(", ")));
-        }
-        let mut edits: Vec<Edit> =
-            declarations.iter().map(|declaration| attribute_edit(tokens, index, &declaration.property, &declaration.value)).collect();
-        edits.sort_by_key(|edit| edit.span.start);
-        return Ok(edits);
-    }
-    let existing = match tokens.get(index).map(|token| &token.kind) {
-        Some(Kind::Start { attributes, .. }) => markup::attribute(attributes, "style").map_or("", |style| style.value),
-        _ => "",
-    };
-    let merged = style::merge(&markup::decode(existing), &declarations);
-    let edit = attribute_edit(tokens, index, "style", &merged);
-    // The declarations that stay may hold merge tags.
-    Ok(vec![Edit { span: edit.span, text: Err(edit.text.unwrap_or_else(|text| text)) }])
-}
-
-/// A whole web address without merge fields: a link that differs per person could not be tracked.
-fn web_address(value: &str) -> Result<String, String> {
-    let url = value.trim();
-    if !is_web_address(url) || url.contains(|found: char| found.is_whitespace() || found.is_control()) {
-        return Err(format!("'{url}' is not a whole web address; write https://…"));
-    }
-    if url.contains("{{") || url.contains("{%") {
-        return Err("an address under test cannot hold merge fields; everyone needs the same one".to_owned());
-    }
-    Ok(url.to_owned())
 }

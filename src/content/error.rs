@@ -51,6 +51,14 @@ pub enum ContentError {
         /// The names there are.
         found: Vec<String>,
     },
+    /// A selector means no part, or more than one.
+    #[error("`{selector}`: {problem}")]
+    Selector {
+        /// As asked for.
+        selector: String,
+        /// What is wrong and what to do.
+        problem: String,
+    },
     /// An override's value does not fit its element.
     #[error("{element} cannot be changed: {problem}")]
     Override {

@@ -10,6 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use minijinja::Value;
 
 use super::error::ContentError;
+use super::image;
+use super::language;
 use super::links::{self, FrozenLink};
 use super::markup::{self, Kind};
 use super::merge::{Marks, Piece};
@@ -19,6 +21,7 @@ use super::syntax::{FieldUse, UNSUBSCRIBE};
 use super::template::{Engine, LINK, PIXEL, Source, Values};
 use super::text;
 use super::unknown::{self, UnknownField};
+use super::utm;
 use super::warning::{CLIPPED, LARGE, LONG_STYLE, Warning};
 
 /// Most bytes of a subject, preheader or sender name as written.
@@ -28,8 +31,19 @@ const PREHEADER_OPEN: &str = "<div style=\"display:none;font-size:1px;line-heigh
                               opacity:0;overflow:hidden;mso-hide:all\">";
 const FOOTER_OPEN: &str = "<div style=\"padding:16px;text-align:center;font-family:Helvetica,Arial,sans-serif;\
                            font-size:12px;color:#666666\"><a href=\"";
-const FOOTER_CLOSE: &str = "\" style=\"color:#666666\">Unsubscribe</a></div>";
-const TEXT_FOOTER: &str = "\n--\nUnsubscribe: ";
+const FOOTER_LINK: &str = "\" style=\"color:#666666\">";
+const FOOTER_CLOSE: &str = "</a></div>";
+
+/// What a campaign says of a letter beside its text.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LetterSettings {
+    /// The language of a letter that does not state its own.
+    pub language: Option<String>,
+    /// Added to the query of every tracked link: name and value.
+    pub parameters: Vec<(String, String)>,
+    /// Uploaded pictures become parts of the message instead of being loaded when it is read.
+    pub inline_images: bool,
+}
 
 /// A newsletter ready to be filled in. Compile once per variant, render once per person; rendering shares it freely.
 #[derive(Debug, Clone)]
@@ -42,6 +56,8 @@ pub struct CompiledLetter {
     /// Fields whose values are looked up; the unsubscribe address is not among them.
     fields: BTreeSet<String>,
     size: usize,
+    language: Option<String>,
+    images: Vec<String>,
 }
 
 /// The addresses made for one person's copy. All are finished; none is changed or checked here.
@@ -83,8 +99,13 @@ pub struct RenderedLetter {
 }
 
 impl CompiledLetter {
-    /// Checks and compiles a newsletter. The same newsletter always gives the same letter.
+    /// Checks and compiles a newsletter with usual settings. The same newsletter always gives the same letter.
     pub fn compile(newsletter: &Newsletter) -> Result<Self, ContentError> {
+        Self::compile_with(newsletter, &LetterSettings::default())
+    }
+
+    /// Checks and compiles a newsletter. The same newsletter and settings always give the same letter.
+    pub fn compile_with(newsletter: &Newsletter, settings: &LetterSettings) -> Result<Self, ContentError> {
         let lines =
             [(Part::Subject, &newsletter.subject), (Part::Preheader, &newsletter.preheader), (Part::SenderName, &newsletter.sender_name)];
         if let Some((part, text)) = lines.iter().find(|(_, text)| text.len() > MOST_LINE) {
@@ -98,7 +119,13 @@ impl CompiledLetter {
         let with_preheader = !preheader.trim().is_empty();
 
         let document = render::document(&newsletter.body, with_preheader, &mut marks)?;
-        let frozen = links::freeze(&document, &marks)?;
+        let document = language::declare(&document, settings.language.as_deref().filter(|tag| language::is_language(tag)));
+        let stated = language::declared(&document);
+        let (document, images) = if settings.inline_images { image::inline_uploaded(&document) } else { (document, Vec::new()) };
+        let mut frozen = links::freeze(&document, &marks)?;
+        for link in &mut frozen.links {
+            link.url = utm::with_parameters(&link.url, &settings.parameters);
+        }
         let text = text::from_html(&frozen.html, &mut marks);
         let html = unwrap_blocks(&frozen.html, &marks);
         let size = size_of(&html, &marks, &frozen.links) + preheader.len();
@@ -114,17 +141,21 @@ impl CompiledLetter {
         engine.add("preheader", plain(&preheader), Part::Preheader, &marks)?;
         engine.add("sender name", plain(&sender_name), Part::SenderName, &marks)?;
         let preheader = with_preheader.then_some(preheader.as_str());
-        engine.add("html", html_template(&html, preheader, with_footer, size > LARGE, &marks), Part::Body, &marks)?;
-        engine.add("text", text_template(&text, with_footer, &marks), Part::Body, &marks)?;
+        let footer = with_footer.then(|| language::unsubscribe_word(stated.as_deref()));
+        engine.add("html", html_template(&html, preheader, footer, size > LARGE, &marks), Part::Body, &marks)?;
+        engine.add("text", text_template(&text, footer, &marks), Part::Body, &marks)?;
 
         let mut warnings = warnings(newsletter, &html, size, with_footer);
         if frozen.links.is_empty() {
             warnings.push(Warning::NoLinks);
         }
+        if stated.is_none() {
+            warnings.push(Warning::NoLanguage);
+        }
         warnings.extend(frozen.warnings);
         let fields = marks.uses.iter().map(|one| one.field.clone()).filter(|field| field != UNSUBSCRIBE).collect();
         let untracked = frozen.links.iter().map(|link| Value::from(link.url.as_str())).collect();
-        Ok(Self { engine, marks, links: frozen.links, untracked, warnings, fields, size })
+        Ok(Self { engine, marks, links: frozen.links, untracked, warnings, fields, size, language: stated, images })
     }
 
     /// The tracked links, in reading order.
@@ -151,6 +182,27 @@ impl CompiledLetter {
     /// The HTML part's size in bytes before anything is filled in.
     pub fn size(&self) -> usize {
         self.size
+    }
+
+    /// The language the letter states, such as `fr`.
+    pub fn language(&self) -> Option<&str> {
+        self.language.as_deref()
+    }
+
+    /// The ids of the uploaded pictures that are parts of the message, each once.
+    pub fn inline_images(&self) -> &[String] {
+        &self.images
+    }
+
+    /// Why this person would get no letter: the first field they lack, with its place, if any. Conditions are evaluated where it
+    /// matters, because a field is needed only where it is reached.
+    pub fn lacks(&self, values: &BTreeMap<String, String>) -> Option<ContentError> {
+        let has = |field: &String| values.get(field).is_some_and(|value| !value.trim().is_empty());
+        if self.required_fields().iter().all(has) {
+            return None;
+        }
+        let urls = LetterUrls { tracking: Tracking::Off, unsubscribe: String::new() };
+        self.render(values, &urls).err()
     }
 
     /// The uses of fields that are not known, each field once per part, in order.
@@ -234,7 +286,7 @@ fn offers_unsubscribe(html: &str, marks: &Marks) -> bool {
     marks.uses.iter().any(|one| one.field == UNSUBSCRIBE && one.always && html.contains(&marks.tag_mark(one.tag)))
 }
 
-fn html_template(html: &str, preheader: Option<&str>, with_footer: bool, pixel_first: bool, marks: &Marks) -> Source {
+fn html_template(html: &str, preheader: Option<&str>, footer: Option<&str>, pixel_first: bool, marks: &Marks) -> Source {
     let tokens = markup::tokens(html);
     let start = tokens
         .iter()
@@ -255,9 +307,11 @@ fn html_template(html: &str, preheader: Option<&str>, with_footer: bool, pixel_f
         source.push_own(PIXEL);
     }
     push_body(&mut source, &html[start..end], marks);
-    if with_footer {
+    if let Some(word) = footer {
         source.push_literal(FOOTER_OPEN);
         source.push_own(UNSUBSCRIBE);
+        source.push_literal(FOOTER_LINK);
+        source.push_literal(word);
         source.push_literal(FOOTER_CLOSE);
     }
     if !pixel_first {
@@ -278,7 +332,7 @@ fn push_body(source: &mut Source, html: &str, marks: &Marks) {
     }
 }
 
-fn text_template(text: &str, with_footer: bool, marks: &Marks) -> Source {
+fn text_template(text: &str, footer: Option<&str>, marks: &Marks) -> Source {
     let mut source = Source::default();
     for piece in marks.pieces(text) {
         match piece {
@@ -291,8 +345,8 @@ fn text_template(text: &str, with_footer: bool, marks: &Marks) -> Source {
             }
         }
     }
-    if with_footer {
-        source.push_literal(TEXT_FOOTER);
+    if let Some(word) = footer {
+        source.push_literal(&format!("\n--\n{word}: "));
         source.push_own(UNSUBSCRIBE);
         source.push_literal("\n");
     }

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::error::ContentError;
-use super::markup::{self, Attribute, Kind};
+use super::markup::{self, Attribute, Kind, Token};
 use super::merge::{Marks, Piece};
 use super::syntax::UNSUBSCRIBE;
 use super::warning::Warning;
@@ -57,30 +57,16 @@ pub fn freeze(html: &str, marks: &Marks) -> Result<Frozen, ContentError> {
 }
 
 fn rewrite(html: &str, marks: &Marks, frozen: &mut Frozen, in_comment: bool) -> Result<(), ContentError> {
-    let mut open_link: Option<(usize, String)> = None;
-    for token in markup::tokens(html) {
+    let tokens = markup::tokens(html);
+    for (index, token) in tokens.iter().enumerate() {
         let written = &html[token.span.clone()];
         match &token.kind {
             Kind::Start { name, attributes, .. } if is_link(name, in_comment) => {
-                let before = frozen.links.len();
-                let rewritten = link_tag(html, token.span.start, attributes, marks, frozen)?;
+                let words = if name.eq_ignore_ascii_case("a") { words_of(html, &tokens, index) } else { String::new() };
+                let rewritten = link_tag(html, token.span.start, attributes, &words, marks, frozen)?;
                 frozen.html.push_str(&rewritten);
                 frozen.html.push_str(&html[token.span.start + consumed(attributes, token.span.start)..token.span.end]);
-                open_link = (frozen.links.len() > before).then(|| (before, String::new()));
                 continue;
-            }
-            Kind::End { name } if name.eq_ignore_ascii_case("a") => {
-                if let Some((index, text)) = open_link.take()
-                    && let Some(link) = frozen.links.get(index)
-                    && let Some(shown) = other_host(&text, &link.url)
-                {
-                    frozen.warnings.push(Warning::LinkShowsOtherHost { number: link.number, shown, url: link.url.clone() });
-                }
-            }
-            Kind::Text => {
-                if let Some((_, text)) = &mut open_link {
-                    text.push_str(&markup::decode(written));
-                }
             }
             Kind::Start { name, attributes, .. } if name.eq_ignore_ascii_case("img") => image_warnings(attributes, marks, frozen),
             Kind::Comment(inner) if !in_comment && inner.trim_start().to_ascii_lowercase().starts_with("[if") => {
@@ -96,6 +82,17 @@ fn rewrite(html: &str, marks: &Marks, frozen: &mut Frozen, in_comment: bool) -> 
     Ok(())
 }
 
+/// The words of the link that starts at `index`, up to its end or the next link.
+fn words_of(html: &str, tokens: &[Token<'_>], index: usize) -> String {
+    let is_a = |name: &str| name.eq_ignore_ascii_case("a");
+    let inside = tokens.iter().skip(index + 1).take_while(|token| match &token.kind {
+        Kind::Start { name, .. } | Kind::End { name } => !is_a(name),
+        _ => true,
+    });
+    let texts = inside.filter(|token| token.kind == Kind::Text).filter_map(|token| html.get(token.span.clone()));
+    texts.map(markup::decode).collect()
+}
+
 fn is_link(name: &str, in_comment: bool) -> bool {
     let name = name.to_ascii_lowercase();
     // Outlook's drawing language has links too: <v:roundrect href="…">.
@@ -108,7 +105,14 @@ fn consumed(attributes: &[Attribute<'_>], start: usize) -> usize {
 }
 
 /// The tag up to its last attribute, with the address replaced and the opt-out removed.
-fn link_tag(html: &str, start: usize, attributes: &[Attribute<'_>], marks: &Marks, frozen: &mut Frozen) -> Result<String, ContentError> {
+fn link_tag(
+    html: &str,
+    start: usize,
+    attributes: &[Attribute<'_>],
+    words: &str,
+    marks: &Marks,
+    frozen: &mut Frozen,
+) -> Result<String, ContentError> {
     let opted_out = markup::attribute(attributes, "data-track").is_some_and(|track| track.value.eq_ignore_ascii_case("off"));
     let mut tag = String::new();
     let mut done = start;
@@ -122,8 +126,13 @@ fn link_tag(html: &str, start: usize, attributes: &[Attribute<'_>], marks: &Mark
             frozen.any_links = true;
             let treatment = treat(attribute.value, marks);
             let shown = || marks.unmask(&markup::decode(attribute.value));
+            let lies = if let Treatment::Track(url) = &treatment { other_host(words, url) } else { None };
             match treatment {
                 _ if opted_out => {}
+                // Tracked, it would be one more host that its words do not name.
+                Treatment::Track(url) if lies.is_some() => {
+                    frozen.warnings.push(Warning::LinkShowsOtherHost { shown: lies.unwrap_or_default(), url });
+                }
                 Treatment::Track(url) => {
                     if frozen.links.len() >= MOST_LINKS {
                         let problem = format!("there are more than {MOST_LINKS} links");
@@ -282,6 +291,17 @@ mod tests {
         assert!(!frozen.html.contains("a.example"));
         let second = format!("<!--[if mso]><v:roundrect href=\"{}\" x=\"y\"><a", marks.link_mark(2));
         assert!(frozen.html.contains(&second), "{}", frozen.html);
+    }
+
+    #[test]
+    fn a_link_whose_words_name_another_host_is_left_alone_with_a_warning() {
+        let html = "<a href=\"https://evil.example/?a=1&amp;b\"><b>www.bank.com</b></a><a href=\"https://www.bank.com/x\">bank.com</a>";
+        let (_, frozen) = frozen(html);
+        let urls: Vec<_> = frozen.links.iter().map(|link| link.url.as_str()).collect();
+        assert_eq!(urls, ["https://www.bank.com/x"]);
+        assert!(frozen.html.starts_with("<a href=\"https://evil.example/?a=1&amp;b\"><b>"), "{}", frozen.html);
+        let expected = Warning::LinkShowsOtherHost { shown: "bank.com".to_owned(), url: "https://evil.example/?a=1&b".to_owned() };
+        assert_eq!(frozen.warnings, [expected]);
     }
 
     #[test]

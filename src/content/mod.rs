@@ -2,7 +2,11 @@
 //!
 //! ```text
 //! newsletter   what the author wrote                      element  the one thing a variant may change: with_override
-//!   └ letter   compile once: CompiledLetter               blocks   the named parts of a body; style: their look
+//!   │                                                       ├ blocks   addresses of parts: names, selector, tree; sheet: rules
+//!   │                                                       ├ edit     single changes of a source; style: the look of a part
+//!   │                                                       └ outlook  the twin of a link that only Outlook reads
+//!   ├ parts    what a person can point at                  foreign  merge tags of other systems, rewritten
+//!   └ letter   compile once: CompiledLetter                image    pictures brought along; language, utm: what is added
 //!       ├ merge    tags lifted out as marks … and back     report   does this letter work?
 //!       │   ├ syntax   what a tag may say; fields used
 //!       │   └ unknown  fields no list has; what was meant
@@ -18,32 +22,47 @@
 //! finished addresses come in as values, and no error repeats one.
 
 mod blocks;
+mod edit;
 mod element;
 mod error;
+mod foreign;
+mod image;
+mod language;
 mod letter;
 mod links;
 mod markup;
 mod merge;
 mod nesting;
 mod newsletter;
+mod outlook;
+mod parts;
 mod render;
 mod report;
+mod selector;
+mod sheet;
 mod style;
 mod syntax;
 mod template;
 #[cfg(test)]
 mod tests;
 mod text;
+mod tree;
 mod unknown;
+mod utm;
 mod warning;
 
 pub use blocks::{Block, Facet, blocks};
 pub use element::{Element, with_override};
 pub use error::ContentError;
-pub use letter::{CompiledLetter, LetterUrls, RenderedLetter, Tracking};
+pub use foreign::{Left, Rewriting, Rewritten, rewrite};
+pub use image::{IMAGE_PATH, ImageKind, MOST_IMAGE_BYTES, content_id, uploaded_id};
+pub use language::is_language;
+pub use letter::{CompiledLetter, LetterSettings, LetterUrls, RenderedLetter, Tracking};
 pub use links::FrozenLink;
 pub use newsletter::{Body, BodyFormat, Newsletter, Part};
+pub use parts::{LetterPart, PART_ATTRIBUTE, PART_CLASS, Parts, marked, parts};
 pub use report::{LetterReport, report};
 pub use syntax::{FILTERS, UNSUBSCRIBE};
 pub use unknown::UnknownField;
+pub use utm::Utm;
 pub use warning::Warning;

@@ -60,7 +60,8 @@ fn markdown(masked: &str, marks: &Marks) -> String {
     pulldown_cmark::html::push_html(&mut html, Parser::new_ext(&source, options));
     format!(
         "<!DOCTYPE html>\n<html>\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n</head>\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n<meta name=\"supported-color-schemes\" content=\"light dark\">\n</head>\n\
          <body style=\"margin:0;padding:16px\">\n\
          <div style=\"max-width:600px;margin:0 auto;font-family:Helvetica,Arial,sans-serif;font-size:16px;line-height:1.5\">\n\
          {html}</div>\n</body>\n</html>\n"

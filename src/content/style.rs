@@ -168,6 +168,23 @@ pub fn mjml_attributes(tag: &str) -> &'static [&'static str] {
         ],
         "mj-column" | "mj-group" => &["background-color", "border", "border-radius", "padding", "vertical-align", "width"],
         "mj-hero" => &["background-color", "height", "padding", "vertical-align"],
+        // Defaults of every element or of a class, inside <mj-attributes>.
+        "mj-all" | "mj-class" => &[
+            "align",
+            "background-color",
+            "border-radius",
+            "color",
+            "font-family",
+            "font-size",
+            "font-style",
+            "font-weight",
+            "letter-spacing",
+            "line-height",
+            "padding",
+            "text-align",
+            "text-decoration",
+            "text-transform",
+        ],
         "mj-divider" => &["border-color", "border-style", "border-width", "padding", "width"],
         "mj-spacer" => &["height"],
         "mj-social-element" => &[

@@ -286,7 +286,7 @@ fn truncate(text: &str, length: usize) -> String {
 }
 
 /// Percent-encodes all but the unreserved characters of RFC 3986.
-fn urlencode(text: &str) -> String {
+pub fn urlencode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {

@@ -5,7 +5,6 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::newsletter::Part;
-use crate::ids::LinkNumber;
 
 /// Above this size in bytes the pixel moves to the front.
 pub const LARGE: usize = 90_000;
@@ -35,10 +34,8 @@ pub enum Warning {
         /// Its length.
         characters: usize,
     },
-    /// A link's text names another host than the link leads to.
+    /// A link's text names another host than the link leads to; it is left alone.
     LinkShowsOtherHost {
-        /// The link.
-        number: LinkNumber,
         /// The host its text names.
         shown: String,
         /// Where it leads.
@@ -64,6 +61,8 @@ pub enum Warning {
         /// Its address as written.
         image: String,
     },
+    /// A screen reader does not know how to pronounce it.
+    NoLanguage,
     /// Nothing to click.
     NoLinks,
     /// The letter does not use `{{ unsubscribe_url }}` for every person, so that a plain footer with it was appended.
@@ -88,8 +87,8 @@ impl fmt::Display for Warning {
             Self::LongStyle { characters } => {
                 write!(formatter, "a style block has {characters} characters; Gmail drops those over {LONG_STYLE}: split it")
             }
-            Self::LinkShowsOtherHost { number, shown, url } => {
-                write!(formatter, "link {number} shows {shown} but leads to {url}; mail providers take that for phishing")
+            Self::LinkShowsOtherHost { shown, url } => {
+                write!(formatter, "a link shows {shown} but leads to {url}; mail providers take that for phishing, and it is not tracked")
             }
             Self::PersonalLinkUntracked { url } => write!(formatter, "the link {url} holds a merge field and is not tracked"),
             Self::LinkLeadsNowhere { url } => write!(formatter, "the link '{url}' is not a whole address and leads nowhere from a mail"),
@@ -97,6 +96,12 @@ impl fmt::Display for Warning {
                 write!(formatter, "the image '{image}' is not a whole address and cannot be loaded from a mail")
             }
             Self::NoAltText { image } => write!(formatter, "the image '{image}' has no alternative text (alt=\"\" if it is decoration)"),
+            Self::NoLanguage => {
+                write!(
+                    formatter,
+                    "the letter does not say its language: write language = \"en\" in the campaign, or <html lang=\"en\"> in the letter"
+                )
+            }
             Self::NoLinks => write!(formatter, "the letter has no tracked link: there will be no clicks"),
             Self::FooterAppended => write!(formatter, "the letter has no unsubscribe link; a plain footer with one is appended"),
             Self::ForeignTag { part, tag } => write!(formatter, "the {part} holds {tag}, a tag of another mail system; it stays as text"),

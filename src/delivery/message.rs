@@ -1,6 +1,6 @@
 //! One letter to one person as the bytes that go over the wire.
 //!
-//! Cast: [`MessageParts`] (everything that goes in), [`compose`] (bytes out), [`MessageFault`] (why not), [`verp`] (the envelope
+//! Cast: [`MessageParts`] (everything that goes in), [`InlineImage`] (pictures inside it), [`compose`] (bytes out), [`MessageFault`] (why not), [`verp`] (the envelope
 //! sender that brings a bounce home).
 //!
 //! It never asks a clock or a random number: the same parts give the same bytes, so that a retry sends the same letter.
@@ -11,7 +11,7 @@ mod header_text;
 #[cfg(test)]
 mod tests;
 
-use lettre::message::header::{ContentType, HeaderName, HeaderValue, Headers};
+use lettre::message::header::{ContentDisposition, ContentId, ContentTransferEncoding, ContentType, HeaderName, HeaderValue, Headers};
 use lettre::message::{MultiPart, SinglePart};
 
 use super::address::{UnusableAddress, wire_address};
@@ -57,6 +57,32 @@ pub struct MessageParts<'a> {
     pub html: &'a str,
 }
 
+/// A picture inside the message, ready to be written: encoded once, not once per recipient.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InlineImage {
+    content_id: String,
+    media_type: &'static str,
+    encoded: Vec<u8>,
+}
+
+impl InlineImage {
+    /// `content_id` is what the HTML part calls it after `cid:`, ASCII without brackets.
+    pub fn new(content_id: String, media_type: &'static str, bytes: &[u8]) -> Self {
+        Self { content_id, media_type, encoded: body::base64_of(bytes) }
+    }
+
+    fn part(&self) -> Result<SinglePart, MessageFault> {
+        let fault = |why| MessageFault::Header { header: "Content-ID", why };
+        if !self.content_id.split_once('@').is_some_and(|(left, right)| is_dot_atom(left) && is_dot_atom(right)) {
+            return Err(fault("it must be left@right in ASCII, without brackets"));
+        }
+        let content_type = ContentType::parse(self.media_type).map_err(|_| fault("its picture has no media type"))?;
+        let encoded = lettre::message::Body::dangerous_pre_encoded(self.encoded.clone(), ContentTransferEncoding::Base64);
+        let content_id = ContentId::from(format!("<{}>", self.content_id));
+        Ok(SinglePart::builder().content_type(content_type).header(ContentDisposition::inline()).header(content_id).body(encoded))
+    }
+}
+
 /// Why a letter cannot be made. Never contains an address or a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MessageFault {
@@ -100,6 +126,11 @@ pub fn verp(token: &str, bounce_domain: &str) -> String {
 /// Every line ends in CRLF, is 7-bit (but see [`MessageParts::to_address`]) and at most 998 bytes long. Each header occurs once.
 /// The bytes are what a DKIM signer signs: its header goes in front of them and nothing else may change.
 pub fn compose(parts: &MessageParts<'_>) -> Result<Vec<u8>, MessageFault> {
+    compose_with(parts, &[])
+}
+
+/// As [`compose`], with pictures inside the message: the HTML part becomes `multipart/related` with them (RFC 2387).
+pub fn compose_with(parts: &MessageParts<'_>, images: &[InlineImage]) -> Result<Vec<u8>, MessageFault> {
     if parts.text.trim().is_empty() {
         return Err(MessageFault::BlankPart { part: "text" });
     }
@@ -122,10 +153,14 @@ pub fn compose(parts: &MessageParts<'_>) -> Result<Vec<u8>, MessageFault> {
     }
     set(&mut headers, "MIME-Version", "1.0".to_owned());
 
-    let mut letter = MultiPart::alternative()
-        .boundary(boundary(message_id))
-        .singlepart(part(ContentType::TEXT_PLAIN, parts.text))
-        .singlepart(part(ContentType::TEXT_HTML, parts.html));
+    let text = MultiPart::alternative().boundary(boundary(message_id)).singlepart(part(ContentType::TEXT_PLAIN, parts.text));
+    let html = part(ContentType::TEXT_HTML, parts.html);
+    let mut letter = if images.is_empty() {
+        text.singlepart(html)
+    } else {
+        let related = MultiPart::related().boundary(boundary(message_id).replacen("letter", "related", 1)).singlepart(html);
+        text.multipart(images.iter().try_fold(related, |related, image| Ok(related.singlepart(image.part()?)))?)
+    };
     if let Some(content_type) = letter.headers().get::<ContentType>() {
         headers.set(content_type);
     }

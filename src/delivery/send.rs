@@ -16,7 +16,7 @@ use crate::db::{DbError, VaultDb, blocking};
 use crate::delivery::dkim::DkimKeys;
 use crate::delivery::journal::Journal;
 use crate::delivery::mailing::{Finished, Leased, Verdict};
-use crate::delivery::message::{MessageParts, compose, verp};
+use crate::delivery::message::{InlineImage, MessageParts, compose_with, verp};
 use crate::delivery::smtp::{BeforeDot, Connection, Judgement, Outcome, RelaySettings, SmtpFault, Stage, judge};
 use crate::delivery::store;
 use crate::ids::{CampaignNumber, EventId, LinkNumber, MailingId, Mint, RecordingMode, SubscriberId, VariantNumber};
@@ -40,10 +40,22 @@ pub struct Letters {
     pub list: String,
     /// The address in From.
     pub from_address: String,
-    /// Where answers go, if elsewhere.
-    pub reply_to: Option<String>,
+    /// Per variant: where answers go, if elsewhere.
+    pub reply_to: Vec<Option<String>>,
     /// One per variant, the control first.
     pub arms: Vec<CompiledLetter>,
+    /// Per variant: the pictures inside the message.
+    pub images: Vec<Vec<InlineImage>>,
+}
+
+impl Letters {
+    fn reply_to(&self, variant: VariantNumber) -> Option<&str> {
+        self.reply_to.get(usize::from(variant.0)).and_then(Option::as_deref)
+    }
+
+    fn images(&self, variant: VariantNumber) -> &[InlineImage] {
+        self.images.get(usize::from(variant.0)).map(Vec::as_slice).unwrap_or_default()
+    }
 }
 
 /// Our own addresses, as letters name them.
@@ -235,10 +247,10 @@ fn fill_in(post: &Post, mailing: &Leased, person: Option<&Person>) -> Result<Fil
     let rendered = compiled.render(values, &urls).map_err(|error| error.to_string())?;
     let domain = letters.from_address.rsplit('@').next().unwrap_or_default();
     let mailto = format!("u+{unsubscribe_token}@{}?subject=unsubscribe", post.site.bounce_domain);
-    let bytes = compose(&MessageParts {
+    let parts = MessageParts {
         from_name: &rendered.sender_name,
         from_address: &letters.from_address,
-        reply_to: letters.reply_to.as_deref(),
+        reply_to: letters.reply_to(mailing.variant),
         to_name: None,
         to_address: person.address.reveal(),
         subject: &rendered.subject,
@@ -248,11 +260,11 @@ fn fill_in(post: &Post, mailing: &Leased, person: Option<&Person>) -> Result<Fil
         list_unsubscribe_url: &unsubscribe,
         list_unsubscribe_mailto: Some(&mailto),
         feedback_id: Some(&feedback_id(letters.campaign, &letters.list, &post.site.sender_id)),
-        language: None,
+        language: compiled.language(),
         text: &rendered.text,
         html: &rendered.html,
-    })
-    .map_err(|fault| fault.to_string())?;
+    };
+    let bytes = compose_with(&parts, letters.images(mailing.variant)).map_err(|fault| fault.to_string())?;
     let envelope_from = verp(&seal(Kind::Bounce, None), &post.site.bounce_domain);
     Ok(Filled { envelope_from, recipient: person.address.reveal().to_owned(), recording, bytes })
 }
@@ -402,10 +414,10 @@ pub fn test_message(
     let unsubscribe = format!("https://{domain}/");
     let urls = LetterUrls { tracking: Tracking::Off, unsubscribe: unsubscribe.clone() };
     let rendered = compiled.render(values, &urls).map_err(|error| error.to_string())?;
-    compose(&MessageParts {
+    let parts = MessageParts {
         from_name: &rendered.sender_name,
         from_address: &letters.from_address,
-        reply_to: letters.reply_to.as_deref(),
+        reply_to: letters.reply_to(variant),
         to_name: None,
         to_address: to,
         subject: &rendered.subject,
@@ -415,11 +427,11 @@ pub fn test_message(
         list_unsubscribe_url: &unsubscribe,
         list_unsubscribe_mailto: None,
         feedback_id: None,
-        language: None,
+        language: compiled.language(),
         text: &rendered.text,
         html: &rendered.html,
-    })
-    .map_err(|fault| fault.to_string())
+    };
+    compose_with(&parts, letters.images(variant)).map_err(|fault| fault.to_string())
 }
 
 #[cfg(test)]

@@ -172,6 +172,18 @@ pub fn release(conn: &mut VaultConn, campaign: CampaignNumber, now: Timestamp) -
     Ok(diesel::update(waiting).set(set).execute(conn.sql())?)
 }
 
+/// Lets a variant's letters of the test wait until a moment, unless they were tried already.
+pub fn hold_until(conn: &mut VaultConn, campaign: CampaignNumber, variant: VariantNumber, at: Timestamp) -> DbResult<usize> {
+    let waiting = mailing::table
+        .filter(mailing::campaign.eq(i64::from(campaign.0)))
+        .filter(literally(QUEUED))
+        .filter(mailing::part.eq("test"))
+        .filter(mailing::variant.eq(i32::from(variant.0)))
+        .filter(mailing::attempts.eq(0))
+        .filter(mailing::due_at.lt(at.as_millisecond()));
+    Ok(diesel::update(waiting).set(mailing::due_at.eq(at.as_millisecond())).execute(conn.sql())?)
+}
+
 /// Gives the rest their variant; they stay planned.
 pub fn choose_for_rest(conn: &mut VaultConn, campaign: CampaignNumber, variant: VariantNumber) -> DbResult<usize> {
     let rest = mailing::table

@@ -26,6 +26,7 @@ static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
         asset("letterlab.svg", "image/svg+xml", include_bytes!("../../assets/letterlab.svg")),
         asset("live.js", "text/javascript; charset=utf-8", include_bytes!("../../assets/live.js")),
         asset("form.js", "text/javascript; charset=utf-8", include_bytes!("../../assets/form.js")),
+        asset("pick.js", "text/javascript; charset=utf-8", include_bytes!("../../assets/pick.js")),
         asset("copy.js", "text/javascript; charset=utf-8", include_bytes!("../../assets/copy.js")),
     ]
 });

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::app::campaigns::CampaignError;
 use crate::app::clock;
+use crate::app::images::ImageError;
 use crate::bridge::launch::LaunchError;
 use crate::campaign::file::Problem;
 use crate::db::DbError;
@@ -113,6 +114,15 @@ impl ResponseError for Fault {
     // The frame writes the body: it knows whether a page or JSON is wanted.
     fn error_response(&self) -> HttpResponse {
         HttpResponse::new(self.status())
+    }
+}
+
+impl From<ImageError> for Fault {
+    fn from(error: ImageError) -> Self {
+        match error {
+            ImageError::Refused(why) => Self::Bad(format!("The picture was not taken: {why}.")),
+            ImageError::Database(error) => error.into(),
+        }
     }
 }
 

@@ -50,6 +50,13 @@ impl Fields {
         self.get(name).trim()
     }
 
+    /// Puts another value in place of the first of this name.
+    pub fn set(&mut self, name: &str, value: String) {
+        if let Some((_, before)) = self.0.iter_mut().find(|(key, _)| key == name) {
+            *before = value;
+        }
+    }
+
     fn add(&mut self, name: String, value: String) -> Result<(), Fault> {
         if self.0.len() >= PARTS_MOST {
             return Err(Fault::TooLarge(format!("A form of more than {PARTS_MOST} parts is not taken.")));

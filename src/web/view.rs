@@ -16,6 +16,7 @@ pub mod campaign_form;
 pub mod chart;
 pub mod domain;
 pub mod format;
+pub mod images;
 pub mod people;
 pub mod progress;
 pub mod public;

@@ -16,6 +16,7 @@ mod demo_story;
 mod domain;
 mod enrolment;
 mod installation;
+mod letters;
 mod mailboxes;
 mod people;
 mod privacy;

@@ -58,6 +58,7 @@ on_both_engines!(
     a_file_is_imported_and_removed,
     a_draft_is_written_changed_and_deleted_with_nothing_lost,
     no_page_for_reviewers_names_a_person,
+    pictures_are_taken_in_and_letters_looked_into,
     a_result_names_chances_guards_and_power_and_is_saved_as_scripts,
     a_senders_domain_is_looked_up_on_the_page_and_by_programs,
 );
@@ -789,4 +790,103 @@ async fn a_senders_domain_is_looked_up_on_the_page_and_by_programs(engine: Engin
     for bad in ["/api/v1/domain", "/api/v1/domain?name=example.org&ip=here", "/api/v1/domain?name=a..b"] {
         assert_eq!(server.send(Method::GET, bad, headers, "").await.status, 400, "{bad}");
     }
+}
+
+async fn pictures_are_taken_in_and_letters_looked_into(engine: Engine) {
+    let world = World::new(engine).await;
+    let key = accounts(&world.lab);
+    world.import(PEOPLE);
+    let server = Server::start(&world.lab);
+    let with_key = [("authorization", key.as_str())];
+    let picture = b"GIF89a one small picture".to_vec();
+    // By a program: stored once, whatever it is sent how often.
+    let reply = server.send(Method::POST, "/api/v1/images", &with_key, picture.clone()).await;
+    assert_eq!(reply.status, 201, "{}", reply.text());
+    let url = reply.json()["url"].as_str().unwrap().to_owned();
+    assert!(url.starts_with(&format!("{SITE}/i/")) && url.ends_with(".gif"), "{url}");
+    assert_eq!(server.send(Method::POST, "/api/v1/images", &with_key, picture.clone()).await.json()["url"], url);
+    let reply = server.send(Method::POST, "/api/v1/images", &with_key, "<svg xmlns=''/>").await;
+    assert!(reply.status == 400 && reply.text().contains("save it as PNG"), "{}", reply.text());
+    assert_eq!(server.send(Method::GET, "/api/v1/images", &with_key, "").await.json().as_array().unwrap().len(), 1);
+    // Anybody who has the address sees it, for a year; a guess or another ending finds nothing.
+    let path = path_of(&url);
+    let shown = server.get(&path, "").await;
+    assert_eq!((shown.status, shown.header("content-type"), &shown.body), (200, "image/gif", &picture));
+    assert!(shown.header("cache-control").contains("immutable") && shown.header("cross-origin-resource-policy") == "cross-origin");
+    for wrong in [path.replace(".gif", ".png"), path.replace("/i/", "/i/0"), "/i/0123456789abcdefghijklmnop.gif".to_owned()] {
+        assert_eq!(server.get(&wrong, "").await.status, 404, "{wrong}");
+    }
+    // By a person.
+    let cookies = server.log_in("max").await;
+    let csrf = server.get("/images", &cookies).await.csrf();
+    let send = async |bytes: &[u8]| {
+        let head = format!(
+            "--x\r\ncontent-disposition: form-data; name=\"csrf\"\r\n\r\n{csrf}\r\n--x\r\ncontent-disposition: form-data; name=\"image\"; filename=\"a.png\"\r\n\r\n"
+        );
+        let body = [head.as_bytes(), bytes, b"\r\n--x--\r\n"].concat();
+        server.send(Method::POST, "/images", &[("cookie", &cookies), ("content-type", "multipart/form-data; boundary=x")], body).await
+    };
+    let taken = send(b"\x89PNG\r\n\x1a\nother").await;
+    assert!(
+        taken.status == 200 && taken.text().contains("The picture is here") && taken.text().contains(".png</code>"),
+        "{}",
+        taken.text()
+    );
+    let refused = send(&[b"GIF89a".to_vec(), vec![0; 3 * 1024 * 1024]].concat()).await;
+    assert!(refused.status == 422 && refused.text().contains("at most 2 MB"), "{}", refused.text());
+    // What may vary in a letter, and tags of other systems.
+    let letter =
+        r##"{"format": "html", "source": "<style>.a{color:red}</style><p>Hi <a id='offer' href='https://a.example/'>Buy</a></p>"}"##;
+    let parts = server.send(Method::POST, "/api/v1/letters/parts", &with_key, letter).await.json();
+    assert_eq!((&parts["parts"][1]["address"], &parts["rules"][0]), (&"offer".into(), &".a".into()), "{parts}");
+    let reply = server.send(Method::POST, "/api/v1/letters/parts", &with_key, r#"{"format": "mjml", "source": "<p>{{ a"}"#).await;
+    assert!(reply.status == 400 && reply.text().contains("line 1"), "{}", reply.text());
+    let tags = server.send(Method::POST, "/api/v1/letters/rewrite", &with_key, r#"{"text": "*|FNAME|* *|EMAIL|*"}"#).await.json();
+    assert_eq!((&tags["text"], &tags["left"][0]["tag"]), (&"{{ first_name }} *|EMAIL|*".into(), &"*|EMAIL|*".into()));
+    // The same on the form, with nothing lost and nothing stored.
+    let csrf = server.get("/campaigns/new", &cookies).await.csrf();
+    let fields = [
+        ("csrf", csrf.as_str()),
+        ("name", "kept"),
+        ("format", "html"),
+        ("subject", "*|FNAME|*!"),
+        ("body", "<p id=x>{{ .Subscriber.City }} *|EMAIL|*</p>"),
+    ];
+    let page = server.post("/campaigns/letter/rewrite", &cookies, &fields).await;
+    let text = page.text();
+    for expected in [
+        "value=\"kept\"",
+        "value=\"{{ first_name }}!\"",
+        "subject, line 1",
+        "could not be rewritten",
+        "&#60;p id=x&#62;{{ city }} *|EMAIL|*",
+    ] {
+        assert!(
+            text.contains(expected) || text.contains(&expected.replace("&#60;", "&lt;").replace("&#62;", "&gt;")),
+            "{expected}: {text}"
+        );
+    }
+    let seen = [("csrf", csrf.as_str()), ("format", "html"), ("body", "<script>x()</script><p id=x>{{ city }}</p>")];
+    let frame = server.post("/campaigns/letter/parts", &cookies, &seen).await;
+    let policy = frame.header("content-security-policy").to_owned();
+    let nonce = policy.split("'nonce-").nth(1).and_then(|rest| rest.split('\'').next()).unwrap();
+    assert!(policy.starts_with("sandbox allow-scripts; default-src 'none'") && !policy.contains("unsafe-eval"), "{policy}");
+    assert!(!policy.contains("script-src 'unsafe-inline'") && frame.text().matches(&format!("<script nonce=\"{nonce}\">")).count() == 1);
+    assert!(frame.text().contains("data-letterlab-part=\"0\""), "{}", frame.text());
+    let broken =
+        server.post("/campaigns/letter/parts", &cookies, &[("csrf", csrf.as_str()), ("format", "html"), ("body", "<b>{{ <i>")]).await;
+    assert!(broken.text().contains("cannot be shown yet") && !broken.text().contains("<i>"), "{}", broken.text());
+    // People whom a needed field is missing for are known before anything is sent.
+    let needs = CAMPAIGN.replace("Hello, [read", "Hello {{ city | default('x') }} {{ first_name }}, [read");
+    world
+        .import_into(
+            "customers",
+            "email,first_name,city,recording_mode,consent_source,consent_date\ncleo@example.net,,Bern,pseudonymous,form,2026-01-01\n",
+        )
+        .unwrap();
+    world.draft(&needs);
+    let lacking = server.send(Method::GET, "/api/v1/campaigns/story/lacking", &with_key, "").await.json();
+    assert_eq!(lacking, serde_json::json!({ "people": 3, "lacking": 1, "fields": { "first_name": 1 } }));
+    let page = server.get("/campaigns/1", &cookies).await.text();
+    assert!(page.contains("1 person has no value for a field the letter needs"), "{page}");
 }

@@ -5,5 +5,6 @@ DROP TABLE tally;
 DROP TABLE event;
 DROP TABLE subject;
 DROP TABLE link;
+DROP TABLE image;
 DROP TABLE pause;
 DROP TABLE campaign;

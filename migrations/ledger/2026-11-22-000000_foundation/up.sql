@@ -50,6 +50,15 @@ CREATE TABLE link (
     PRIMARY KEY (campaign, variant, number)
 );
 
+-- Pictures uploaded for letters, served under an address nobody can guess. The digest keeps the same file from being stored twice.
+CREATE TABLE image (
+    id TEXT NOT NULL PRIMARY KEY,
+    digest TEXT NOT NULL UNIQUE,
+    kind TEXT NOT NULL CHECK (kind IN ('png', 'jpg', 'gif', 'webp')),
+    bytes BYTEA NOT NULL,
+    uploaded_at BIGINT NOT NULL
+);
+
 -- One recipient under the pseudonym: the arm, and the state projected from events.
 CREATE TABLE subject (
     pseudonym TEXT NOT NULL PRIMARY KEY,

@@ -42,9 +42,13 @@ fn is_literal(byte: u8) -> bool {
 }
 
 fn base64(text: &str) -> Vec<u8> {
-    let text = text.replace('\n', "\r\n");
-    let mut encoded = String::with_capacity(text.len() * 3 / 2 + 4);
-    for (number, chunk) in text.as_bytes().chunks(BASE64_LINE_BYTES).enumerate() {
+    base64_of(text.replace('\n', "\r\n").as_bytes())
+}
+
+/// Lines of base64, as the body of a part.
+pub fn base64_of(bytes: &[u8]) -> Vec<u8> {
+    let mut encoded = String::with_capacity(bytes.len() * 3 / 2 + 4);
+    for (number, chunk) in bytes.chunks(BASE64_LINE_BYTES).enumerate() {
         if number > 0 {
             encoded.push_str("\r\n");
         }

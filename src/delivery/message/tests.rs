@@ -253,3 +253,27 @@ fn what_cannot_be_written_is_refused_and_named_without_personal_data() {
 fn the_envelope_sender_carries_the_token() {
     assert_eq!(verp("abc234", "bounce.example.org"), "b+abc234@bounce.example.org");
 }
+
+#[test]
+fn pictures_inside_the_message_are_related_to_the_html_part() {
+    let image = InlineImage::new("abc@images.letterlab".to_owned(), "image/png", &[0x89; 200]);
+    let bytes = compose_with(&example(), &[image]).unwrap();
+    let message = String::from_utf8(bytes).unwrap();
+    let order = [
+        "multipart/alternative",
+        "text/plain",
+        "multipart/related",
+        "text/html",
+        "Content-Type: image/png",
+        "Content-ID: <abc@images.letterlab>",
+    ];
+    let places: Vec<usize> = order.iter().map(|words| message.find(words).unwrap_or_else(|| panic!("{words}: {message}"))).collect();
+    assert!(places.is_sorted(), "{places:?}");
+    assert!(message.contains("Content-Disposition: inline") && message.contains("Content-Transfer-Encoding: base64"), "{message}");
+    assert!(message.split("\r\n").all(|line| line.len() <= 998 && !line.contains('\n')), "{message}");
+    let read = mail_parser::MessageParser::default().parse(message.as_bytes()).unwrap();
+    let picture = read.parts.iter().find(|part| mail_parser::MimeHeaders::content_id(*part) == Some("abc@images.letterlab")).unwrap();
+    assert_eq!(picture.contents(), &[0x89; 200]);
+    let bad = InlineImage::new("a b".to_owned(), "image/png", b"x");
+    assert!(compose_with(&example(), &[bad]).is_err());
+}

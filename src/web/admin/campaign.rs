@@ -9,6 +9,7 @@ use super::draft_plan::outlook;
 use super::steer::{actions, done};
 use crate::app::campaigns::{self, CampaignError, Progress};
 use crate::app::lab::Lab;
+use crate::app::letters;
 use crate::campaign::definition::{Arm, Definition};
 use crate::campaign::state::State;
 use crate::campaign::store::{self as store, Campaign};
@@ -45,6 +46,7 @@ struct Known {
     problems: Vec<crate::campaign::file::Problem>,
     arms: Vec<Arm>,
     outlook: Vec<String>,
+    lacking: Option<String>,
 }
 
 /// `GET /campaigns/{number}`
@@ -101,6 +103,7 @@ fn read(lab: &Lab, campaign: &Campaign) -> Result<Known, CampaignError> {
         problems: if campaign.state == State::Draft { campaigns::check_definition(lab, &campaign.definition)? } else { Vec::new() },
         // What does not compile is among the problems.
         arms: campaign.definition.arms().unwrap_or_default(),
+        lacking: if campaign.state == State::Draft { letters::lacking(lab, &campaign.definition)?.words() } else { None },
         outlook: if campaign.state == State::Draft { outlook(lab, &campaign.definition)? } else { Vec::new() },
     })
 }
@@ -145,6 +148,12 @@ fn plan(campaign: &Campaign) -> Vec<Fact> {
     if let Some(reply_to) = &definition.sender.reply_to {
         facts.push(Fact::new("Answers to", reply_to));
     }
+    if let Some(utm) = &definition.options.utm {
+        facts.push(Fact::new(
+            "Links carry",
+            &format!("utm_source={}, utm_medium={}, utm_campaign={}, utm_content=the variant", utm.source, utm.medium, utm.campaign),
+        ));
+    }
     if let Some(due) = due(campaign) {
         facts.push(Fact::new("Verdict", &moment(due)));
     }
@@ -174,7 +183,7 @@ fn variants(url: &str, definition: &Definition, arms: &[Arm]) -> Vec<VariantCard
                 fact("Subject", &letter.subject, &Element::Subject),
                 fact("Preheader", &letter.preheader, &Element::Preheader),
             ];
-            if let Element::Block { .. } = definition.element {
+            if let Element::Block { .. } | Element::ReplyTo | Element::SendTime = definition.element {
                 let value = values.get(index).cloned().unwrap_or_default();
                 facts.push(VariantFact { label: sentence_case(&definition.element.to_string()), value, differs: true });
             }
@@ -223,6 +232,7 @@ fn warnings(campaign: &Campaign, known: &Known) -> Vec<Warning> {
             warnings.push(warning(Tone::Warn, "The letter is empty.".to_owned()));
         }
     }
+    warnings.extend(known.lacking.iter().map(|words| warning(Tone::Warn, words.clone())));
     warnings
 }
 

@@ -5,7 +5,8 @@ use actix_web::{HttpResponse, web};
 use askama::Template as _;
 
 use super::campaign::find;
-use super::draft_form::{self, CampaignText, lines};
+use super::campaign_text::CampaignText;
+use super::draft_form::{self, lines};
 use crate::app::campaigns::{self, CampaignError};
 use crate::campaign::file::{Problem, template};
 use crate::campaign::state::State;
@@ -28,7 +29,7 @@ pub async fn new(web: web::Data<Web>, user: User) -> Result<HttpResponse, Fault>
 }
 
 /// The form without values; `number` is the draft it changes, if any.
-async fn empty(web: &Web, user: &User, number: Option<CampaignNumber>) -> Result<NewCampaignView, Fault> {
+pub async fn empty(web: &Web, user: &User, number: Option<CampaignNumber>) -> Result<NewCampaignView, Fault> {
     let lists = web.run(|lab| lab.vault.read(store::lists)).await?;
     let options: Vec<(String, String)> = lists
         .into_iter()
@@ -37,6 +38,8 @@ async fn empty(web: &Web, user: &User, number: Option<CampaignNumber>) -> Result
     let title = if number.is_some() { "Change the draft" } else { "New campaign" };
     let mut view = NewCampaignView::empty(user.page(title, Section::Campaigns), &options);
     view.title = title.to_owned();
+    view.rewrite_url = number.map_or_else(String::new, |number| format!("?draft={number}"));
+    view.rewrite_url.insert_str(0, "/campaigns/letter/rewrite");
     (view.form_url, view.file_url, view.back_url) = match number {
         None => ("/campaigns/new".to_owned(), "/campaigns/upload".to_owned(), "/campaigns".to_owned()),
         Some(number) => {

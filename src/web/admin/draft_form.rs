@@ -1,19 +1,15 @@
 //! A campaign's form and its file are one thing: what is typed becomes the file's text and is judged as a file is; what a draft says
 //! becomes form and text again.
 //!
-//! Cast: [`CampaignText`] (the file, key by key), [`Typed`] (a form read: text and what could not even be written as one),
+//! Cast: [`Typed`] (a form read: text and what could not even be written as one),
 //! [`place`] (problems to the fields they are about).
-
-use std::collections::BTreeMap;
-
-use serde::Serialize;
 
 use crate::campaign::definition::Definition;
 use crate::campaign::file::Problem;
-use crate::content::{BodyFormat, Element, Facet};
-use crate::experiment::design::{Design, Limit, Method, Rule};
+use crate::experiment::design::{Design, Method};
+use crate::web::admin::campaign_text::{CampaignText, LetterText, LinksText, SenderText, TestText, VariantText};
 use crate::web::form::Fields;
-use crate::web::view::campaign_form::{NewCampaignView, VariantInput, body_formats, elements, methods, metrics, rules};
+use crate::web::view::campaign_form::{NewCampaignView, VariantInput, body_formats, elements, image_ways, methods, metrics, rules};
 use crate::web::view::people::recording_modes;
 use crate::web::view::{Choices, Field};
 
@@ -21,148 +17,6 @@ use crate::web::view::{Choices, Field};
 const VARIANTS_SHOWN: usize = 4;
 /// Variants a test may have.
 const VARIANTS_MOST: usize = 8;
-
-/// `campaign.toml`, its keys in the order people read them.
-#[derive(Debug, Serialize)]
-pub struct CampaignText {
-    name: String,
-    list: String,
-    recording: String,
-    sender: SenderText,
-    letter: LetterText,
-    test: TestText,
-    variants: Vec<VariantText>,
-}
-
-#[derive(Debug, Serialize)]
-struct SenderText {
-    name: String,
-    address: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reply_to: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct LetterText {
-    subject: String,
-    preheader: String,
-    format: String,
-    text: String,
-}
-
-#[derive(Debug, Serialize)]
-struct TestText {
-    element: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    block: Option<String>,
-    metric: String,
-    share: f64,
-    significance: f64,
-    observe_hours: u32,
-    rule: String,
-    method: String,
-    planned_lift: f64,
-    holdout: f64,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    same_letters: bool,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    secondary: Vec<String>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    guards: BTreeMap<&'static str, GuardText>,
-}
-
-/// A guard that is not at its usual limit.
-#[derive(Debug, Clone, Copy, Serialize)]
-#[serde(untagged)]
-enum GuardText {
-    Moved { margin: f64, level: f64 },
-    Off { off: bool },
-}
-
-fn guards_of(design: &Design) -> BTreeMap<&'static str, GuardText> {
-    let changed = |usual: &Limit| match design.guards.iter().find(|limit| limit.guard == usual.guard) {
-        None => Some(GuardText::Off { off: true }),
-        Some(limit) if limit == usual => None,
-        Some(limit) => Some(GuardText::Moved { margin: limit.margin, level: limit.level }),
-    };
-    Limit::USUAL.iter().filter_map(|usual| Some((usual.guard.as_str(), changed(usual)?))).collect()
-}
-
-#[derive(Debug, Serialize)]
-struct VariantText {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    value: Option<String>,
-    weight: u32,
-}
-
-impl CampaignText {
-    /// The file's text. Numbers and texts of ours can always be written, so an empty text is never seen.
-    pub fn write(&self) -> String {
-        toml::to_string_pretty(self).unwrap_or_default()
-    }
-
-    /// What a draft says.
-    pub fn of(definition: &Definition) -> Self {
-        let (element, block) = match &definition.element {
-            Element::Subject => ("subject".to_owned(), None),
-            Element::Preheader => ("preheader".to_owned(), None),
-            Element::SenderName => ("sender_name".to_owned(), None),
-            Element::Block { name, facet } => (facet_word(*facet).to_owned(), Some(name.clone())),
-        };
-        let (letter, design) = (&definition.newsletter, &definition.design);
-        let format = match letter.body.format {
-            BodyFormat::Mjml => "mjml",
-            BodyFormat::Html => "html",
-            BodyFormat::Markdown => "markdown",
-        };
-        Self {
-            name: definition.name.clone(),
-            list: definition.list.clone(),
-            recording: definition.recording.as_str().to_owned(),
-            sender: SenderText {
-                name: letter.sender_name.clone(),
-                address: definition.sender.address.clone(),
-                reply_to: definition.sender.reply_to.clone(),
-            },
-            letter: LetterText {
-                subject: letter.subject.clone(),
-                preheader: letter.preheader.clone(),
-                format: format.to_owned(),
-                text: letter.body.source.clone(),
-            },
-            test: TestText {
-                element,
-                block,
-                metric: design.metric.as_str().to_owned(),
-                share: design.share,
-                significance: design.significance,
-                observe_hours: design.observe_hours,
-                rule: if design.rule == Rule::Automatic { "automatic" } else { "hand" }.to_owned(),
-                method: design.method.as_str().to_owned(),
-                planned_lift: design.planned_lift,
-                holdout: design.holdout,
-                same_letters: design.same_letters,
-                secondary: design.secondary.iter().map(|metric| metric.as_str().to_owned()).collect(),
-                guards: guards_of(design),
-            },
-            variants: definition
-                .variants
-                .iter()
-                .zip(&design.weights)
-                .map(|(variant, weight)| VariantText { value: variant.value.clone(), weight: *weight })
-                .collect(),
-        }
-    }
-}
-
-const fn facet_word(facet: Facet) -> &'static str {
-    match facet {
-        Facet::Text => "text",
-        Facet::Link => "link",
-        Facet::Style => "style",
-        Facet::Image => "image",
-    }
-}
 
 /// A form read.
 #[derive(Debug)]
@@ -210,12 +64,15 @@ pub fn read(fields: &Fields, before: Option<&Definition>) -> Typed {
     }
     let (element, block) = match fields.get("element") {
         "sender-name" => ("sender_name", None),
+        "reply-to" => ("reply_to", None),
+        "send-time" => ("send_time", None),
         other => match other.strip_prefix("block-") {
             Some(facet) => (facet, Some(fields.trimmed("block").to_owned())),
             None => (other, None),
         },
     };
     let text = |name: &str| fields.trimmed(name).to_owned();
+    let filled = |name: &str| Some(text(name)).filter(|text| !text.is_empty());
     let text = CampaignText {
         name: text("name"),
         list: text("list"),
@@ -229,8 +86,11 @@ pub fn read(fields: &Fields, before: Option<&Definition>) -> Typed {
             subject: text("subject"),
             preheader: text("preheader"),
             format: text("format"),
+            language: filled("language"),
+            images: (fields.get("images") == "inline").then(|| "inline".to_owned()),
             text: lines(fields.get("body")),
         },
+        links: LinksText { utm_source: filled("utm_source"), utm_medium: filled("utm_medium"), utm_campaign: filled("utm_campaign") },
         test: TestText {
             element: element.to_owned(),
             block,
@@ -284,6 +144,11 @@ pub fn refill(view: &mut NewCampaignView, fields: &Fields) {
     view.subject = field("subject");
     view.preheader = field("preheader");
     view.format = body_formats(fields.get("format"));
+    view.language = field("language");
+    view.images = image_ways(fields.get("images"));
+    view.utm_source = field("utm_source");
+    view.utm_medium = field("utm_medium");
+    view.utm_campaign = field("utm_campaign");
     view.body = Field::new(&lines(fields.get("body")));
     view.mode = recording_modes(fields.get("mode"));
     view.element = elements(fields.get("element"));
@@ -324,10 +189,17 @@ pub fn fill(view: &mut NewCampaignView, definition: &Definition) {
     view.subject = Field::new(&text.letter.subject);
     view.preheader = Field::new(&text.letter.preheader);
     view.format = body_formats(&text.letter.format);
+    view.language = Field::new(text.letter.language.as_deref().unwrap_or_default());
+    view.images = image_ways(text.letter.images.as_deref().unwrap_or("linked"));
+    view.utm_source = Field::new(text.links.utm_source.as_deref().unwrap_or_default());
+    view.utm_medium = Field::new(text.links.utm_medium.as_deref().unwrap_or_default());
+    view.utm_campaign = Field::new(text.links.utm_campaign.as_deref().unwrap_or_default());
     view.body = Field::new(&text.letter.text);
     view.mode = recording_modes(&text.recording);
     let element = match (text.test.element.as_str(), &text.test.block) {
         ("sender_name", _) => "sender-name".to_owned(),
+        ("reply_to", _) => "reply-to".to_owned(),
+        ("send_time", _) => "send-time".to_owned(),
         (facet, Some(_)) => format!("block-{facet}"),
         (other, None) => other.to_owned(),
     };
@@ -378,6 +250,8 @@ pub fn place(view: &mut NewCampaignView, typed: &Typed, problems: &[Problem]) {
             "letter.subject" => Some(&mut view.subject.error),
             "letter.preheader" => Some(&mut view.preheader.error),
             "letter.format" => Some(&mut view.format.error),
+            "letter.language" => Some(&mut view.language.error),
+            "letter.images" => Some(&mut view.images.error),
             "letter" if message.contains(" in the subject,") => Some(&mut view.subject.error),
             "letter" if message.contains(" in the preheader,") => Some(&mut view.preheader.error),
             "letter" | "letter.text" => Some(&mut view.body.error),
@@ -434,6 +308,9 @@ mod tests {
             ("preheader", ""),
             ("format", "markdown"),
             ("body", "Hi\r\n\r\n'''three''' \\ quotes\""),
+            ("language", "de"),
+            ("images", "inline"),
+            ("utm_source", "shop"),
             ("element", "subject"),
             ("block", ""),
             ("variant_1_value", ""),
@@ -471,6 +348,10 @@ mod tests {
         assert_eq!(definition.design.weights, vec![1, 2, 1], "the empty third row is no variant");
         assert!((definition.design.share - 0.333).abs() < 1e-12);
         assert_eq!(definition.variants[0].value, None);
+        let options = &definition.options;
+        assert_eq!((options.language.as_deref(), options.inline_images), (Some("de"), true));
+        let utm = options.utm.as_ref().unwrap();
+        assert_eq!((utm.source.as_str(), utm.medium.as_str(), utm.campaign.as_str()), ("shop", "email", "spring"));
         let again = file::read(&CampaignText::of(&definition).write(), &|_| Err("no".to_owned())).unwrap();
         assert_eq!(again, definition);
         let mut view = NewCampaignView::empty(Page::default(), &[]);
@@ -499,6 +380,19 @@ mod tests {
         refill(&mut view, &fields);
         place(&mut view, &typed, &problems);
         assert!(view.holdout.error.is_some(), "{problems:?}");
+    }
+
+    #[test]
+    fn every_element_of_the_form_is_read_and_filled_in_again() {
+        for choice in elements("").options {
+            let fields = form(&[("element", &choice.value), ("block", ".part")]);
+            let definition = file::read(&read(&fields, None).text.write(), &|_| Err("no".to_owned())).unwrap();
+            let mut view = NewCampaignView::empty(Page::default(), &[]);
+            fill(&mut view, &definition);
+            let chosen: Vec<&str> =
+                view.element.options.iter().filter(|option| option.chosen).map(|option| option.value.as_str()).collect();
+            assert_eq!(chosen, [choice.value.as_str()]);
+        }
     }
 
     #[test]

@@ -1,15 +1,19 @@
 //! Pages of people who log in: marketers and administrators.
 //!
-//! One file per group of pages; `steer` holds the forms that change a campaign's life, `draft` those that write it.
+//! One file per group of pages; `steer` holds the forms that change a campaign's life, `draft` those that write it,
+//! `letter` looks into a letter that is being written, `images` takes pictures in.
 
 pub mod assignment;
 pub mod campaign;
+pub mod campaign_text;
 pub mod campaigns;
 pub mod domain;
 pub mod draft;
 mod draft_form;
 pub mod draft_plan;
+pub mod images;
 pub mod import;
+pub mod letter;
 pub mod login;
 pub mod people;
 pub mod results;

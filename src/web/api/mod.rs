@@ -4,6 +4,7 @@
 
 pub mod campaigns;
 pub mod domain;
+pub mod letters;
 pub mod people;
 pub mod steer;
 
@@ -37,6 +38,12 @@ fn purpose(method: &Method, path: &str) -> &'static str {
         (_, "people") => {
             "Import people: the body is a CSV file with a header. Query: recording_mode, consent_source, consent_date for lines that state none."
         }
+        ("GET", "images") => "Every uploaded picture with its address.",
+        ("POST", "images") => "Upload a picture for letters: the body is the file (PNG, JPEG, GIF, WebP). Answers its address.",
+        (_, "parts") => "Everything in a letter that may vary, with its address: {\"format\": \"html\", \"source\": …}.",
+        (_, "rewrite") => {
+            "Rewrite merge tags of Mailchimp, Liquid and listmonk: {\"text\": …}. Lists what was rewritten and what could not be."
+        }
         ("GET", "campaigns") => "Every campaign, the newest first.",
         ("POST", "campaigns") => "Store a draft: the body is campaign.toml, or JSON of the same shape.",
         ("GET", "{campaign}") => "A campaign by name or number: state, times, definition, hash.",
@@ -48,6 +55,7 @@ fn purpose(method: &Method, path: &str) -> &'static str {
         (_, "decide") => "Choose what the rest get: {\"variant\": \"B\"}.",
         (_, "close") => "End it: nothing more is sent or recorded.",
         (_, "share") => "A reviewer's link: {\"days\": 30}.",
+        (_, "lacking") => "How many people lack a value the letter needs, and which: they would be skipped.",
         (_, "progress") => "How far sending is, and live counts per arm.",
         (_, "outlook") => "What a draft's test can show: base rate with its uncertainty, power, sample size, suggested test share.",
         (_, "assignment") => "The draw repeated from seed and pseudonyms: strata, everybody's arm, and whether they agree.",

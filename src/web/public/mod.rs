@@ -4,6 +4,7 @@
 
 pub mod health;
 mod hit;
+pub mod image;
 pub mod pixel;
 pub mod privacy;
 pub mod redirect;

@@ -1,6 +1,6 @@
 //! The form for a new campaign: everything typed survives an error, and every complaint stands at its field.
 //!
-//! Cast: [`NewCampaignView`], [`VariantInput`], and the options of its choices ([`body_formats`], [`elements`], [`metrics`], [`methods`], [`rules`]).
+//! Cast: [`NewCampaignView`], [`VariantInput`], and the options of its choices ([`body_formats`], [`image_ways`], [`elements`], [`metrics`], [`methods`], [`rules`]).
 //! It never validates: the caller puts complaints into the fields.
 
 use super::{Choice, Choices, Field, Page};
@@ -18,6 +18,15 @@ pub struct VariantInput {
     pub weight: Field,
 }
 
+/// What became of the tags of other systems.
+#[derive(Debug, Clone, Default)]
+pub struct RewritingView {
+    /// Where, as it was, as it is.
+    pub rewritten: Vec<(String, String, String)>,
+    /// Where, tag, why.
+    pub left: Vec<(String, String, String)>,
+}
+
 /// Form for a new campaign or a draft.
 #[derive(Debug, Clone, Default, askama::Template)]
 #[template(path = "admin/campaign_new.html")]
@@ -30,6 +39,8 @@ pub struct NewCampaignView {
     pub form_url: String,
     /// Where a file is posted.
     pub file_url: String,
+    /// Where the form is posted to have foreign tags rewritten.
+    pub rewrite_url: String,
     /// Where cancelling leads.
     pub back_url: String,
     /// `name`.
@@ -50,6 +61,18 @@ pub struct NewCampaignView {
     pub format: Choices,
     /// `body`.
     pub body: Field,
+    /// `language`, may be empty.
+    pub language: Field,
+    /// `images`: [`image_ways`].
+    pub images: Choices,
+    /// `utm_source`, may be empty.
+    pub utm_source: Field,
+    /// `utm_medium`, may be empty.
+    pub utm_medium: Field,
+    /// `utm_campaign`, may be empty.
+    pub utm_campaign: Field,
+    /// What became of the tags of other systems, when that was asked for.
+    pub rewriting: Option<RewritingView>,
     /// `mode`: see [`super::people::recording_modes`].
     pub mode: Choices,
     /// `element`: [`elements`].
@@ -94,6 +117,7 @@ impl NewCampaignView {
             page,
             list,
             format: body_formats("markdown"),
+            images: image_ways("linked"),
             mode: super::people::recording_modes("pseudonymous"),
             element: elements("subject"),
             variants: ["A", "B", "C", "D"]
@@ -128,6 +152,7 @@ impl NewCampaignView {
             &self.subject,
             &self.preheader,
             &self.body,
+            &self.language,
             &self.block,
             &self.test_share,
             &self.level,
@@ -136,7 +161,7 @@ impl NewCampaignView {
             &self.planned_lift,
             &self.toml,
         ];
-        let choices = [&self.list, &self.format, &self.mode, &self.element, &self.metric, &self.method, &self.rule];
+        let choices = [&self.list, &self.format, &self.images, &self.mode, &self.element, &self.metric, &self.method, &self.rule];
         let variants = self.variants.iter().flat_map(|variant| [&variant.value, &variant.weight]);
         fields.into_iter().chain(variants).filter(|field| field.error.is_some()).count()
             + choices.into_iter().filter(|choice| choice.error.is_some()).count()
@@ -157,17 +182,34 @@ pub fn body_formats(chosen: &str) -> Choices {
     Choices { options, error: None }
 }
 
-/// The elements that may vary, `chosen` marked. Those beginning with `block-` need the name of a block.
+/// How uploaded pictures travel, `chosen` marked.
+pub fn image_ways(chosen: &str) -> Choices {
+    let chosen = if chosen == "inline" { "inline" } else { "linked" };
+    let options = Choice::several(
+        &[
+            ("linked", "Linked", "Loaded from here when the letter is read. The usual way; the letter stays small."),
+            ("inline", "Inside the message", "Seen without loading anything; every letter carries the pictures."),
+        ],
+        chosen,
+    );
+    Choices { options, error: None }
+}
+
+/// The elements that may vary, `chosen` marked. Those beginning with `block-` need the address of a part.
 pub fn elements(chosen: &str) -> Choices {
     let options = Choice::several(
         &[
             ("subject", "Subject", "The line in the inbox."),
             ("preheader", "Preheader", "The grey text after the subject."),
             ("sender-name", "Sender name", "Who the letter is from."),
-            ("block-text", "A block’s text", "One paragraph, heading or button label."),
-            ("block-link", "A block’s link", "Where one link or button leads."),
-            ("block-style", "A block’s style", "Colours and sizes of one block."),
-            ("block-image", "A block’s image", "Which picture is shown."),
+            ("reply-to", "Reply-to", "Where answers go."),
+            ("send-time", "Send time", "When the letter leaves, with the offset: 2026-12-01T09:00:00+01:00. Empty is at launch."),
+            ("block-text", "A part’s text", "One paragraph, heading or button label."),
+            ("block-link", "A part’s link", "Where one link or button leads."),
+            ("block-style", "A part’s style", "Colours and sizes of one part, or of all that a selector finds."),
+            ("block-image", "A part’s image", "Which picture is shown."),
+            ("block-presence", "A part’s presence", "Whether it is there: write present or absent."),
+            ("block-rule", "A rule of the stylesheet", "For example the font: font-family: Georgia, serif."),
         ],
         chosen,
     );

@@ -136,6 +136,12 @@ impl Browser {
         self.post("/execute/sync", json!({ "script": body, "args": arguments })).await
     }
 
+    /// From now on commands mean the page inside that frame, whatever its origin; without one, the whole page again.
+    pub async fn enter(&self, frame: Option<&Element<'_>>) -> Result<()> {
+        let id = frame.map(|frame| json!({ ELEMENT_KEY: frame.path.trim_start_matches("/element/") }));
+        self.post("/frame", json!({ "id": id })).await.map(drop)
+    }
+
     /// From now on the browser gives itself this name: a headless one is told from a person's otherwise.
     pub async fn pretend(&self, user_agent: &str) -> Result<()> {
         let command = json!({ "cmd": "Network.setUserAgentOverride", "params": { "userAgent": user_agent } });

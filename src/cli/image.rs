@@ -1,0 +1,40 @@
+//! `letterlab image …`: pictures for letters.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+
+use crate::app::images;
+use crate::app::lab::Lab;
+
+/// Upload pictures for letters and list them.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Image {
+    /// Upload pictures (PNG, JPEG, GIF, WebP) and print their addresses, to be written into a letter
+    Add {
+        /// The files
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// List all pictures, the newest first
+    List,
+}
+
+pub(super) fn run(command: &Image, lab: &Lab) -> anyhow::Result<ExitCode> {
+    match command {
+        Image::Add { files } => {
+            for file in files {
+                let bytes = std::fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
+                let stored = images::upload(lab, &bytes).with_context(|| format!("{} was not taken", file.display()))?;
+                println!("{}", stored.url);
+            }
+        }
+        Image::List => {
+            for image in images::all(lab)? {
+                println!("{}  {:>7} kB  {}", image.uploaded_at, image.bytes.div_ceil(1024), image.url);
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
