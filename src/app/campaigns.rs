@@ -160,7 +160,13 @@ fn taken(error: DbError, definition: &Definition) -> CampaignError {
 
 /// Freezes content and plan without mailing anybody yet.
 pub fn seal(lab: &Lab, campaign: &Campaign) -> Done<Campaign> {
-    launch::seal(&lab.vault, &lab.ledger, campaign, clock::fresh_key(), lab.clock.now())?;
+    let problems = check_definition(lab, &campaign.definition)?;
+    if !problems.is_empty() {
+        return Err(LaunchError::Problems(problems).into());
+    }
+    let seed = clock::fresh_key();
+    let proof = super::proof::prove(lab, &campaign.definition, &seed)?;
+    launch::seal(&lab.vault, &lab.ledger, campaign, &proof, seed, lab.clock.now())?;
     super::jobs::refresh_targets(lab)?;
     by_number(lab, campaign.number)
 }

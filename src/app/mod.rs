@@ -2,4 +2,22 @@
 //!
 //! Cast: [`config`] (one struct, the embedded defaults are the defaults), [`clock`] (wall time and fresh ids), [`keyfile`], [`lab`]
 //! (everything put together once and passed on), [`campaigns`], [`people`], [`letters`], [`images`] and [`assignment`] (what web,
-//! command line and API all call), [`domain`] (whether a sender proves who it is), [`jobs`] (background work).
+//! command line and API all call), [`domain`] (whether a sender proves who it is), `proof` (that letters differ in one element),
+//! [`jobs`] (background work).
+//!
+//! It holds no SQL and no markup; it is the only place below the shells that reads the clock.
+
+pub mod assignment;
+pub mod campaigns;
+pub mod clock;
+pub mod config;
+pub mod domain;
+pub mod images;
+pub mod jobs;
+pub mod keyfile;
+pub mod lab;
+pub mod letters;
+pub mod people;
+pub mod planning;
+mod proof;
+pub mod status;

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use crate::campaign::definition::seal_hash;
 use crate::campaign::file::Problem;
+use crate::campaign::proof::Proof;
 use crate::campaign::state::State;
 use crate::campaign::store::{self as campaigns, Campaign, Choice, Link, Sealed};
 use crate::db::{DbError, LedgerDb, VaultDb};
@@ -69,11 +70,19 @@ fn list(problems: &[Problem]) -> String {
 /// Progress of long work: done and in all.
 pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
 
-/// Checks a draft against its list and freezes content, links and plan. `seed` are 32 random bytes.
+/// Checks a draft against its list and freezes content, links and plan, with the proof that the letters differ in one element. `seed`
+/// are 32 random bytes.
 ///
 /// # Errors
 /// [`LaunchError::Problems`] with everything found; [`LaunchError::State`] unless it is a draft.
-pub fn seal(vault: &VaultDb, ledger: &LedgerDb, campaign: &Campaign, seed: Seed, now: Timestamp) -> Result<Sealed, LaunchError> {
+pub fn seal(
+    vault: &VaultDb,
+    ledger: &LedgerDb,
+    campaign: &Campaign,
+    proof: &Proof,
+    seed: Seed,
+    now: Timestamp,
+) -> Result<Sealed, LaunchError> {
     let definition = &campaign.definition;
     let mut problems = Vec::new();
     let fields = vault.read(|conn| people::fields(conn, &definition.list))?;
@@ -92,11 +101,14 @@ pub fn seal(vault: &VaultDb, ledger: &LedgerDb, campaign: &Campaign, seed: Seed,
         .collect();
     let hash = seal_hash(definition, &seed).map_err(|error| LaunchError::Problems(vec![Problem::of("", error)]))?;
     let sealed = Sealed { hash, seed, at: now };
-    if ledger.write(|conn| campaigns::seal(conn, campaign.number, &sealed, &links))? {
-        Ok(sealed)
-    } else {
-        Err(wrong_state(campaign, "only a draft can be sealed"))
-    }
+    let done = ledger.write(|conn| {
+        let done = campaigns::seal(conn, campaign.number, &sealed, &links)?;
+        if done {
+            campaigns::keep_proof(conn, campaign.number, proof)?;
+        }
+        Ok::<bool, DbError>(done)
+    })?;
+    if done { Ok(sealed) } else { Err(wrong_state(campaign, "only a draft can be sealed")) }
 }
 
 fn no_such_list(vault: &VaultDb, wanted: &str) -> Result<Problem, LaunchError> {

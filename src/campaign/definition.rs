@@ -77,6 +77,9 @@ pub struct SenderAddress {
 pub struct Variant {
     /// The element's value; none for the letter as written.
     pub value: Option<String>,
+    /// The variant's whole letter, where the element is one found by comparison; `value` then only shows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub letter: Option<Newsletter>,
 }
 
 /// One variant, ready to be filled in for a person.
@@ -110,7 +113,13 @@ impl Definition {
         let mut arms = Vec::new();
         let mut problems = Vec::new();
         for (number, variant) in (0u8..).zip(&self.variants) {
-            let key = if variant.value.is_some() { format!("variants[{number}].value") } else { "letter.text".to_owned() };
+            let key = if variant.letter.is_some() {
+                format!("variants[{number}].text")
+            } else if variant.value.is_some() {
+                format!("variants[{number}].value")
+            } else {
+                "letter.text".to_owned()
+            };
             match self.arm(VariantNumber(number), variant) {
                 Ok(arm) => arms.push(arm),
                 Err(error) => problems.push(Problem::of(&key, error)),
@@ -126,9 +135,10 @@ impl Definition {
 
     fn arm(&self, number: VariantNumber, variant: &Variant) -> Result<Arm, String> {
         let value = variant.value.as_deref();
-        let newsletter = match value {
-            Some(value) => with_override(&self.newsletter, &self.element, value).map_err(|error| error.to_string())?,
-            None => self.newsletter.clone(),
+        let newsletter = match (&variant.letter, value) {
+            (Some(letter), _) => letter.clone(),
+            (None, Some(value)) => with_override(&self.newsletter, &self.element, value).map_err(|error| error.to_string())?,
+            (None, None) => self.newsletter.clone(),
         };
         let letter = CompiledLetter::compile_with(&newsletter, &self.letter_settings(number)).map_err(|error| error.to_string())?;
         let reply_to = match value.filter(|_| self.element == Element::ReplyTo).map(str::trim) {
@@ -212,7 +222,8 @@ impl Definition {
     fn variant_problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         for (number, variant) in self.variants.iter().enumerate().skip(1) {
-            if !self.design.same_letters && variant.value.as_deref().is_none_or(|value| value.trim().is_empty()) {
+            if !self.design.same_letters && variant.letter.is_none() && variant.value.as_deref().is_none_or(|value| value.trim().is_empty())
+            {
                 problems
                     .push(Problem::of(&format!("variants[{number}].value"), format!("give this variant its value for {}", self.element)));
             }
@@ -253,7 +264,7 @@ impl Definition {
                 (None, Element::ReplyTo) => self.sender.reply_to.as_ref().unwrap_or(&self.sender.address).clone(),
                 (None, Element::SendTime) => "at launch".to_owned(),
                 (None, Element::Block { facet: Facet::Presence, .. }) => "present".to_owned(),
-                (None, Element::Block { .. }) => "as written".to_owned(),
+                (None, Element::Block { .. } | Element::Found(_)) => "as written".to_owned(),
             })
             .collect()
     }

@@ -7,6 +7,7 @@
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::campaign::adopt::adopt;
 use crate::campaign::definition::{Definition, Options, SenderAddress, Variant};
 use crate::content::{Body, BodyFormat, Element, Facet, Newsletter, Utm};
 use crate::experiment::design::{Design, Guard, Limit, Method, Metric, Rule};
@@ -99,7 +100,8 @@ struct LinksTable {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TestTable {
-    element: Spanned<String>,
+    #[serde(default)]
+    element: Option<Spanned<String>>,
     #[serde(default)]
     block: Option<Spanned<String>>,
     #[serde(default)]
@@ -153,6 +155,19 @@ struct GuardTable {
 struct VariantTable {
     #[serde(default)]
     value: Option<String>,
+    // Instead of a value: what is different in this variant's whole letter. The rest is as in [letter].
+    #[serde(default)]
+    subject: Option<String>,
+    #[serde(default)]
+    preheader: Option<String>,
+    #[serde(default)]
+    sender_name: Option<String>,
+    #[serde(default)]
+    format: Option<Spanned<String>>,
+    #[serde(default)]
+    file: Option<Spanned<String>>,
+    #[serde(default)]
+    text: Option<String>,
     #[serde(default)]
     weight: Option<u32>,
 }
@@ -184,10 +199,21 @@ pub fn read(text: &str, load: &dyn Fn(&str) -> Result<String, String>) -> Result
     let file: File = toml::from_str(text).map_err(|error| vec![syntax_problem(text, &error)])?;
     let mut reader = Reader { text, problems: Vec::new() };
     let recording = read_recording(&mut reader, file.recording.as_ref());
-    let body = read_body(&mut reader, &file.letter, load);
-    let element = read_element(&mut reader, file.test.get_ref());
+    let body = read_body(&mut reader, &file, load);
     let options = read_options(&mut reader, &file);
     let design = read_design(&mut reader, file.test.get_ref(), &file.variants);
+    let newsletter = Newsletter {
+        subject: file.letter.subject.get_ref().clone(),
+        preheader: file.letter.preheader.clone(),
+        sender_name: file.sender.name.clone(),
+        body,
+    };
+    let (newsletter, element, variants) = if file.variants.iter().any(|variant| variant.get_ref().is_whole()) {
+        adopt_letters(&mut reader, &file, &newsletter, load)
+    } else {
+        let variants = file.variants.iter().map(|variant| Variant { value: variant.get_ref().value.clone(), letter: None }).collect();
+        (newsletter, read_element(&mut reader, &file.test), variants)
+    };
     let definition = Definition {
         name: file.name.get_ref().trim().to_owned(),
         list: file.list.get_ref().trim().to_owned(),
@@ -196,14 +222,9 @@ pub fn read(text: &str, load: &dyn Fn(&str) -> Result<String, String>) -> Result
             address: file.sender.address.get_ref().trim().to_owned(),
             reply_to: file.sender.reply_to.as_ref().map(|text| text.get_ref().trim().to_owned()).filter(|text| !text.is_empty()),
         },
-        newsletter: Newsletter {
-            subject: file.letter.subject.get_ref().clone(),
-            preheader: file.letter.preheader.clone(),
-            sender_name: file.sender.name.clone(),
-            body,
-        },
+        newsletter,
         element,
-        variants: file.variants.iter().map(|variant| Variant { value: variant.get_ref().value.clone() }).collect(),
+        variants,
         design,
         options,
     };
@@ -255,31 +276,116 @@ fn read_recording(reader: &mut Reader<'_>, written: Option<&Spanned<String>>) ->
     })
 }
 
-fn read_body(reader: &mut Reader<'_>, letter: &LetterTable, load: &dyn Fn(&str) -> Result<String, String>) -> Body {
-    let source = match (&letter.file, &letter.text) {
+impl VariantTable {
+    /// Whether it brings a letter of its own instead of a value.
+    fn is_whole(&self) -> bool {
+        let lines = [&self.subject, &self.preheader, &self.sender_name, &self.text];
+        lines.iter().any(|line| line.is_some()) || self.file.is_some()
+    }
+
+    fn has_body(&self) -> bool {
+        self.file.is_some() || self.text.is_some()
+    }
+}
+
+/// Each variant's whole letter, compared: the control, the one element found, and the variants.
+fn adopt_letters(
+    reader: &mut Reader<'_>,
+    file: &File,
+    newsletter: &Newsletter,
+    load: &dyn Fn(&str) -> Result<String, String>,
+) -> (Newsletter, Element, Vec<Variant>) {
+    if let Some(element) = &file.test.get_ref().element {
+        let message = "take this away: the letters are compared, and the one element in which they differ is found";
+        reader.fault("test.element", element, message);
+    }
+    let mut letters = Vec::new();
+    for (number, variant) in file.variants.iter().enumerate() {
+        let table = variant.get_ref();
+        if table.value.is_some() {
+            let message =
+                "write a value for the element, or a whole letter (subject, file, text …) for every variant that differs, not both";
+            reader.fault(&format!("variants[{number}].value"), variant, message);
+        }
+        let body = match (&table.file, &table.text) {
+            (None, None) => newsletter.body.clone(),
+            (path, text) => {
+                let key = format!("variants[{number}]");
+                let source = read_source(reader, &key, variant, path.as_ref(), text.as_deref(), load);
+                Body { format: read_format(reader, &key, table.format.as_ref(), path.as_ref(), newsletter.body.format), source }
+            }
+        };
+        letters.push(Newsletter {
+            subject: table.subject.clone().unwrap_or_else(|| newsletter.subject.clone()),
+            preheader: table.preheader.clone().unwrap_or_else(|| newsletter.preheader.clone()),
+            sender_name: table.sender_name.clone().unwrap_or_else(|| newsletter.sender_name.clone()),
+            body,
+        });
+    }
+    // Letters that could not be read have been complained of.
+    let adopted = if reader.problems.is_empty() { adopt(&letters, file.test.get_ref().same_letters) } else { Err(Vec::new()) };
+    match (adopted, letters.into_iter().next()) {
+        (Ok(adopted), Some(control)) => (control, adopted.element, adopted.variants),
+        (Err(problems), _) => {
+            reader.problems.extend(with_lines(reader.text, problems));
+            (newsletter.clone(), Element::Subject, Vec::new())
+        }
+        (Ok(_), None) => (newsletter.clone(), Element::Subject, Vec::new()),
+    }
+}
+
+fn read_source<T>(
+    reader: &mut Reader<'_>,
+    key: &str,
+    place: &Spanned<T>,
+    path: Option<&Spanned<String>>,
+    text: Option<&str>,
+    load: &dyn Fn(&str) -> Result<String, String>,
+) -> String {
+    match (path, text) {
         (Some(path), None) => load(path.get_ref()).unwrap_or_else(|why| {
-            reader.fault("letter.file", path, format!("{} cannot be read: {why}", path.get_ref()));
+            reader.fault(&format!("{key}.file"), path, format!("{} cannot be read: {why}", path.get_ref()));
             String::new()
         }),
-        (None, Some(text)) => text.clone(),
+        (None, Some(text)) => text.to_owned(),
         (None, None) => {
-            reader.fault("letter", &letter.subject, "the letter needs a body: write file = \"letter.mjml\", or text = \"\"\"…\"\"\"");
+            reader.fault(key, place, "the letter needs a body: write file = \"letter.mjml\", or text = \"\"\"…\"\"\"");
             String::new()
         }
         (Some(path), Some(_)) => {
-            reader.fault("letter.file", path, "the letter has both file and text; keep one of them");
+            reader.fault(&format!("{key}.file"), path, "the letter has both file and text; keep one of them");
             String::new()
         }
-    };
-    let by_name = letter.file.as_ref().and_then(|path| format_of(path.get_ref().rsplit('.').next().unwrap_or_default()));
-    let format = match &letter.format {
+    }
+}
+
+fn read_format(
+    reader: &mut Reader<'_>,
+    key: &str,
+    written: Option<&Spanned<String>>,
+    path: Option<&Spanned<String>>,
+    otherwise: BodyFormat,
+) -> BodyFormat {
+    let by_name = path.and_then(|path| format_of(path.get_ref().rsplit('.').next().unwrap_or_default()));
+    match written {
         Some(word) => format_of(word.get_ref()).unwrap_or_else(|| {
-            reader.fault("letter.format", word, "write mjml, html or markdown");
+            reader.fault(&format!("{key}.format"), word, "write mjml, html or markdown");
             BodyFormat::Html
         }),
-        None => by_name.unwrap_or(BodyFormat::Markdown),
+        None => by_name.unwrap_or(otherwise),
+    }
+}
+
+/// The body that variants share; none is needed where each brings its own.
+fn read_body(reader: &mut Reader<'_>, file: &File, load: &dyn Fn(&str) -> Result<String, String>) -> Body {
+    let letter = &file.letter;
+    let all_bring_one = !file.variants.is_empty() && file.variants.iter().all(|variant| variant.get_ref().has_body());
+    let source = if all_bring_one && letter.file.is_none() && letter.text.is_none() {
+        String::new()
+    } else {
+        read_source(reader, "letter", &letter.subject, letter.file.as_ref(), letter.text.as_deref(), load)
     };
-    Body { format, source }
+    Body { format: read_format(reader, "letter", letter.format.as_ref(), letter.file.as_ref(), BodyFormat::Markdown), source }
 }
 
 fn format_of(word: &str) -> Option<BodyFormat> {
@@ -316,8 +422,14 @@ fn read_options(reader: &mut Reader<'_>, file: &File) -> Options {
     }
 }
 
-fn read_element(reader: &mut Reader<'_>, test: &TestTable) -> Element {
-    let word = test.element.get_ref().trim();
+fn read_element(reader: &mut Reader<'_>, table: &Spanned<TestTable>) -> Element {
+    let test = table.get_ref();
+    let Some(element) = &test.element else {
+        let message = "say what varies: element = \"subject\"; or give each variant its whole letter, and the element is found";
+        reader.fault("test.element", table, message);
+        return Element::Subject;
+    };
+    let word = element.get_ref().trim();
     match word {
         "subject" => return Element::Subject,
         "preheader" => return Element::Preheader,
@@ -328,7 +440,7 @@ fn read_element(reader: &mut Reader<'_>, test: &TestTable) -> Element {
     }
     let Some(facet) = Facet::ALL.into_iter().find(|facet| facet.as_str() == word) else {
         let message = "write subject, preheader, sender_name, reply_to, send_time, text, link, style, image, presence or rule";
-        reader.fault("test.element", &test.element, message);
+        reader.fault("test.element", element, message);
         return Element::Subject;
     };
     match test.block.as_ref().filter(|name| !name.get_ref().trim().is_empty()) {
@@ -339,7 +451,7 @@ fn read_element(reader: &mut Reader<'_>, test: &TestTable) -> Element {
             } else {
                 "to vary a part of the letter, name it: block = \"…\" (its id or data-block, or a CSS selector)"
             };
-            reader.fault("test.block", &test.element, message);
+            reader.fault("test.block", element, message);
             Element::Subject
         }
     }
@@ -478,6 +590,51 @@ mod tests {
         assert_ne!(problems(&same), 0);
         assert_eq!(problems(&same.replace("same_letters = false", "same_letters = true")), 0);
         assert_ne!(problems(&template().replace("same_letters = false", "same_letters = true")), 0);
+    }
+
+    /// The template with whole letters: these lines for the second variant, and its body read from a file.
+    fn whole(variant: &str, keep_element: bool) -> String {
+        let lines = template().lines().filter(|line| keep_element || !line.starts_with("element"));
+        lines.map(|line| if line.starts_with("value") { variant } else { line }).collect::<Vec<_>>().join("\n")
+    }
+
+    fn with_words(from: &'static str, to: &'static str) -> impl Fn(&str) -> Result<String, String> {
+        let source = read(template(), &|_| Ok(String::new())).unwrap().newsletter.body.source;
+        move |_| Ok(source.replace(from, to))
+    }
+
+    #[test]
+    fn whole_letters_are_compared_and_the_one_element_is_adopted() {
+        let subject = read(&whole("subject = \"Other\"", false), &|_| Ok(String::new())).unwrap();
+        assert_eq!((subject.element, subject.variants[1].value.as_deref()), (Element::Subject, Some("Other")));
+        assert!(subject.variants[1].letter.is_none());
+
+        let body = read(&whole("file = \"b.md\"", false), &with_words("three things", "some things")).unwrap();
+        let Element::Found(place) = &body.element else { panic!("{:?}", body.element) };
+        assert!(place.starts_with("paragraph 'three things changed") && place.ends_with(": text"), "{place}");
+        assert_eq!(body.problems(None), []);
+        let arms = body.arms().unwrap();
+        assert!(arms[0].newsletter.body.source.contains("three things") && arms[1].newsletter.body.source.contains("some things"));
+        assert!(body.shown_values()[0].starts_with("three things") && body.shown_values()[1].starts_with("some things"));
+    }
+
+    #[test]
+    fn whole_letters_that_differ_in_more_or_less_than_one_element_are_refused() {
+        let problems = |text: &str, load: &dyn Fn(&str) -> Result<String, String>| -> Vec<(String, bool)> {
+            read(text, load).unwrap_err().into_iter().map(|problem| (problem.message, problem.line.is_some())).collect()
+        };
+        let several = problems(&whole("subject = \"Other\"\nfile = \"b.md\"", false), &with_words("three things", "some things"));
+        assert_eq!(several.len(), 2);
+        assert!(several.iter().all(|(message, line)| message.contains("letter B differs from letter A in more than one element") && *line));
+        assert!(several[0].0.contains("subject") && several[1].0.contains("paragraph 'three things"));
+        let same = problems(&whole("file = \"b.md\"", false), &with_words("changed this", "changed  this"));
+        assert!(same[0].0.contains("in nothing a reader"), "{same:?}");
+        let named = problems(&whole("subject = \"Other\"", true), &|_| Ok(String::new()));
+        assert!(named[0].0.contains("is found"), "{named:?}");
+        let both = problems(&whole("subject = \"Other\"\nvalue = \"x\"", false), &|_| Ok(String::new()));
+        assert!(both[0].0.contains("not both"), "{both:?}");
+        let neither = problems(&whole("value = \"Other\"", false), &|_| Ok(String::new()));
+        assert!(neither[0].0.contains("say what varies"), "{neither:?}");
     }
 
     #[test]

@@ -5,8 +5,10 @@
 //!
 //! It knows lists by name only: it never sees a person.
 
+pub mod adopt;
 pub mod definition;
 pub mod file;
+pub mod proof;
 mod schema;
 pub mod state;
 pub mod store;

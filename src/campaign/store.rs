@@ -8,6 +8,7 @@ use diesel::prelude::*;
 use jiff::Timestamp;
 
 use crate::campaign::definition::Definition;
+use crate::campaign::proof::Proof;
 use crate::campaign::schema::{campaign, link, pause as pause_table};
 use crate::campaign::state::State;
 use crate::db::{AnyConnection, DbError, DbResult, LedgerConn};
@@ -51,6 +52,8 @@ pub struct Campaign {
     pub chosen_against: Option<String>,
     /// What was last judged without a verdict.
     pub judged: Option<String>,
+    /// What shows that the letters differ in one element, kept when it was sealed.
+    pub proof: Option<Proof>,
 }
 
 /// What froze a campaign.
@@ -98,6 +101,7 @@ struct Row {
     chosen_at: Option<i64>,
     chosen_against: Option<String>,
     judged: Option<String>,
+    proof: Option<String>,
 }
 
 fn number_of(number: i64) -> DbResult<CampaignNumber> {
@@ -145,6 +149,11 @@ impl Row {
             chosen_at: maybe(self.chosen_at)?,
             chosen_against: self.chosen_against,
             judged: self.judged,
+            proof: self
+                .proof
+                .map(|proof| serde_json::from_str(&proof))
+                .transpose()
+                .map_err(|error| DbError::unreadable("a proof", error))?,
         })
     }
 }
@@ -253,6 +262,13 @@ pub fn seal(conn: &mut LedgerConn, number: CampaignNumber, sealed: &Sealed, link
             .execute(conn.sql())?;
     }
     Ok(true)
+}
+
+/// Keeps the proof of a campaign just sealed. Call in the transaction that seals it.
+pub fn keep_proof(conn: &mut LedgerConn, number: CampaignNumber, proof: &Proof) -> DbResult<()> {
+    let json = serde_json::to_string(proof).map_err(|error| DbError::unreadable("a proof", error))?;
+    diesel::update(campaign::table.find(i64::from(number.0))).set(campaign::proof.eq(json)).execute(conn.sql())?;
+    Ok(())
 }
 
 /// Takes one step of a campaign's life; answers whether this call took it. A step that may not follow is never taken.

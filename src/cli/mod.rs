@@ -12,6 +12,7 @@ mod domain;
 mod image;
 mod import;
 mod letter;
+mod letters;
 mod power;
 mod results;
 mod score;
@@ -90,8 +91,9 @@ enum Command {
     /// Run the hit rules against a file of labelled user agents
     #[command(subcommand)]
     Signal(score::Signal),
-    /// Compile a folder of letters and print what became of each
-    Letters(score::Letters),
+    /// Try letters out, and say in what letters differ
+    #[command(subcommand)]
+    Letters(letters::Letters),
     /// Print the settings file with every default
     Config,
 }
@@ -124,7 +126,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Command::Simulate(command) => simulate::run(&command),
         Command::Stats(command) => score::stats(&command),
         Command::Signal(command) => score::signal(&command),
-        Command::Letters(command) => score::letters(&command),
+        Command::Letters(command) => letters::run(&command),
         Command::Config => {
             print!("{}", config::DEFAULTS);
             Ok(ExitCode::SUCCESS)

@@ -40,6 +40,8 @@ pub enum Element {
         /// What of it.
         facet: Facet,
     },
+    /// The part in which whole letters were found to differ, in words. It has no value of its own: each variant brings its letter.
+    Found(String),
 }
 
 impl fmt::Display for Element {
@@ -51,6 +53,7 @@ impl fmt::Display for Element {
             Self::ReplyTo => formatter.write_str("reply-to address"),
             Self::SendTime => formatter.write_str("send time"),
             Self::Block { name, facet: Facet::Rule } => write!(formatter, "the stylesheet rule '{name}'"),
+            Self::Found(place) => formatter.write_str(place),
             Self::Block { name, facet } => write!(formatter, "the {facet} of block '{name}'"),
         }
     }
@@ -69,6 +72,10 @@ pub fn with_override(newsletter: &Newsletter, element: &Element, value: &str) ->
         Element::SenderName => changed.sender_name = line(Part::SenderName)?,
         // Who answers and when is sent is no part of the letter; the campaign keeps them beside it.
         Element::ReplyTo | Element::SendTime => {}
+        Element::Found(_) => {
+            let problem = "it was found by comparing whole letters; change the letters and compare them again".to_owned();
+            return Err(ContentError::Override { element: element.to_string(), problem });
+        }
         Element::Block { name, facet } => changed.body = with_block(&newsletter.body, name, *facet, element, value)?,
     }
     Ok(changed)

@@ -16,12 +16,15 @@
 //!       └ template per person: values and addresses in     error    why not; nesting: how deep is too deep
 //! ```
 //!
+//! [`difference`] asks in what letters differ.
+//!
 //! The cast: [`Newsletter`], [`Element`], [`CompiledLetter`], [`LetterUrls`], [`RenderedLetter`].
 //!
 //! Pure: no files, no network, no clock, no database. It never sees a recipient's e-mail address; merge values and
 //! finished addresses come in as values, and no error repeats one.
 
 mod blocks;
+pub mod difference;
 mod edit;
 mod element;
 mod error;

@@ -95,6 +95,9 @@ fn write_table(text: &mut String, page: &ResultPage) -> std::fmt::Result {
         writeln!(text, "  {}", page.verdict.detail)?;
     }
     writeln!(text, "\n  What differs: {}. Compared by: {} of those {}.\n", page.element, page.metric, page.denominator)?;
+    for sentence in &page.difference {
+        writeln!(text, "  {sentence}")?;
+    }
     writeln!(
         text,
         "  {:<3} {:>9} {:>9} {:>9} {:>8} {:>9} {:>9}  {:<26} value",

@@ -75,6 +75,9 @@ pub struct ResultPage {
     /// What the rest got or get; none before it is chosen.
     #[serde(default)]
     pub chosen: Option<Chosen>,
+    /// In what each variant differs from the control, and how that was shown before the launch; empty for a draft.
+    #[serde(default)]
+    pub difference: Vec<String>,
 }
 
 /// What was chosen for the rest.

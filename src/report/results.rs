@@ -80,6 +80,7 @@ fn page(campaign: &Campaign, counts: &Counts, pauses: &[Pause], now: Timestamp) 
         reached: beside::reached(design, &standard),
         clicks_to_opens: Some(beside::clicks_to_opens(counts, &variants, level)),
         held_out: counts.held_out(),
+        difference: campaign.proof.as_ref().map(|proof| proof.sentences()).unwrap_or_default(),
         comparisons,
     }
 }

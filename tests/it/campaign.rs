@@ -15,6 +15,8 @@ on_both_engines!(
     a_list_that_is_not_there_is_told_with_those_that_are,
     a_name_is_given_once,
     sealing_freezes_letter_links_and_plan_under_a_hash_anyone_can_compute,
+    the_proof_of_one_element_is_kept_with_the_plan_and_shown,
+    letters_that_differ_in_several_elements_are_not_sealed,
     a_sealed_campaign_is_neither_replaced_nor_deleted,
     a_draft_may_be_replaced_and_thrown_away,
     life_goes_forward_only_in_the_database_too,
@@ -100,6 +102,50 @@ async fn sealing_freezes_letter_links_and_plan_under_a_hash_anyone_can_compute(e
     assert_eq!(urls, ["https://shop.example/first?a=1&b=2", "https://shop.example/all"].repeat(2));
     let page = world.results("autumn");
     assert_eq!(page.plan.hash, seal.hash, "the result shows it");
+}
+
+async fn the_proof_of_one_element_is_kept_with_the_plan_and_shown(engine: Engine) {
+    let world = World::new(engine).await;
+    world.import(&people(5));
+    let draft = world.draft(&campaign("autumn"));
+    assert!(draft.proof.is_none() && world.results("autumn").difference.is_empty(), "nothing is claimed of a draft");
+    let sealed = campaigns::seal(&world.lab, &draft).unwrap();
+    let proof = sealed.proof.unwrap();
+    assert_eq!(proof.statements, ["B differs from A in: subject"]);
+    assert_eq!((proof.people, proof.left_out, proof.every_byte, proof.hash.len()), (5, 0, true, 64));
+    let page = world.results("autumn");
+    assert_eq!(page.difference, proof.sentences());
+    assert!(page.difference[1].contains("5 people and a made-up one") && page.difference[1].contains("equal byte for byte"), "{page:?}");
+    assert!(letterlab::report::export::table(&page).contains("B differs from A in: subject.\n"));
+
+    let text = campaign("bodies").lines().filter(|line| !line.starts_with("element")).collect::<Vec<_>>().join("\n");
+    let control = draft.definition.newsletter.body.source.clone();
+    let changed = control.replacen("https://shop.example/all", "https://shop.example/more", 1);
+    assert_ne!(changed, control);
+    let text = text.replace("value = \"Two changes, two minutes\"", &format!("text = '''\n{changed}'''"));
+    let bodies = campaigns::seal(&world.lab, &world.draft(&text)).unwrap();
+    let proof = bodies.proof.unwrap();
+    assert!(proof.statements[0].ends_with(": link") && proof.every_byte, "{proof:?}");
+    let links = world.lab.ledger.read(|conn| shelf::links(conn, bodies.number)).unwrap();
+    assert!(links.iter().any(|link| link.variant.0 == 1 && link.url == "https://shop.example/more"), "B's letter is the one brought");
+}
+
+async fn letters_that_differ_in_several_elements_are_not_sealed(engine: Engine) {
+    let world = World::new(engine).await;
+    world.import(&people(5));
+    let mut definition = world.draft(&campaign("autumn")).definition;
+    let mut letter = definition.newsletter.clone();
+    letter.subject = "Another subject".to_owned();
+    letter.sender_name = "Another sender".to_owned();
+    definition.name = "several".to_owned();
+    definition.variants[1].letter = Some(letter);
+    let number = world.lab.ledger.write(|conn| shelf::create(conn, &definition, world.now())).unwrap();
+    let draft = campaigns::by_number(&world.lab, number).unwrap();
+    let refused = campaigns::launch(&world.lab, &draft, &mut |_, _| {}).unwrap_err();
+    let CampaignError::Launch(LaunchError::Problems(found)) = &refused else { panic!("{refused}") };
+    assert!(found[0].message.contains("2 elements: subject; sender name"), "{}", found[0]);
+    let still = campaigns::by_number(&world.lab, number).unwrap();
+    assert_eq!((still.state, still.proof), (State::Draft, None), "nothing was frozen");
 }
 
 async fn a_sealed_campaign_is_neither_replaced_nor_deleted(engine: Engine) {

@@ -259,3 +259,31 @@ async fn a_refused_login_at_the_relay_pauses_the_campaign_and_says_why() -> Resu
     assert!(!log.contains("hunter2") && !log.contains("example.com"), "no secret and no address in the log: {log}");
     Ok(())
 }
+
+#[test]
+fn letters_are_compared_side_by_side_and_tried_out() -> Result<()> {
+    let operator = Operator::new()?;
+    let letter =
+        "<html><head><style>p { margin: 0 }</style></head><body><p>Hello</p><a href=\"https://x.example/a\">Buy now</a></body></html>";
+    operator.write("a.html", letter)?;
+    operator.write("b.html", letter.replace("Buy now", "Get it"))?;
+    operator.write("c.html", letter.replace("Buy now", "Get it").replace("Hello", "Hi"))?;
+    operator.write("d.html", letter.replace("<p>", "<P >").replace('"', "'"))?;
+    let one = operator.run(&["letters", "compare", "a.html", "b.html"])?;
+    assert!(one.good && one.out.contains("one element: link 'Buy now'") && one.out.contains("B  Get it"), "{}", one.out);
+    let several = operator.run(&["letters", "compare", "a.html", "c.html"])?;
+    assert!(!several.good && several.out.contains("2 elements") && several.out.contains("paragraph 'Hello'"), "{}", several.out);
+    assert!(several.out.lines().any(|line| line.contains("H[ello]") && line.contains("| H[i]")), "{}", several.out);
+    let same = operator.run(&["letters", "compare", "a.html", "d.html"])?;
+    assert!(!same.good && same.out.contains("differ in nothing"), "{}", same.out);
+    let subjects = operator.run(&["letters", "compare", "a.html", "d.html", "--subject", "One", "--subject", "Two", "--json"])?;
+    let json: serde_json::Value = serde_json::from_str(&subjects.out)?;
+    assert!(subjects.good && json["outcome"]["one"]["place"] == "subject", "{json}");
+    operator.write("e.txt", letter)?;
+    operator.fails(&["letters", "compare", "a.html", "e.txt"], &["e.txt", ".mjml, .html or .md"])?;
+    operator.fails(&["letters", "compare", "a.html", "b.html", "--subject", "One"], &["once per letter"])?;
+    let tried = operator.run(&["letters", "check", ".", "--rounds", "2"])?;
+    let row = tried.out.lines().any(|line| line.starts_with("a.html") && line.contains("yes"));
+    assert!(tried.good && row && tried.out.contains("4 letters; "), "{}", tried.out);
+    Ok(())
+}

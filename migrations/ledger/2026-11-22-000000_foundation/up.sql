@@ -29,7 +29,9 @@ CREATE TABLE campaign (
     -- What the choice went against, in words, as it stood when it was made; empty when it followed the plan.
     chosen_against TEXT,
     -- What was last judged without a verdict, so that the same facts are not judged again.
-    judged TEXT
+    judged TEXT,
+    -- JSON: what shows that the letters differ in one element, over a sample of finished messages; kept when sealed.
+    proof TEXT
 );
 
 -- When and why nothing was sent for a while; until is empty while it lasts.

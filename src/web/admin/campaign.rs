@@ -183,7 +183,7 @@ fn variants(url: &str, definition: &Definition, arms: &[Arm]) -> Vec<VariantCard
                 fact("Subject", &letter.subject, &Element::Subject),
                 fact("Preheader", &letter.preheader, &Element::Preheader),
             ];
-            if let Element::Block { .. } | Element::ReplyTo | Element::SendTime = definition.element {
+            if let Element::Block { .. } | Element::ReplyTo | Element::SendTime | Element::Found(_) = definition.element {
                 let value = values.get(index).cloned().unwrap_or_default();
                 facts.push(VariantFact { label: sentence_case(&definition.element.to_string()), value, differs: true });
             }

@@ -66,6 +66,8 @@ impl LinksText {
 
 #[derive(Debug, Serialize)]
 pub struct TestText {
+    /// Empty where it was found by comparing whole letters.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub element: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub block: Option<String>,
@@ -107,6 +109,18 @@ pub struct VariantText {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
     pub weight: u32,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub letter: Option<WholeLetter>,
+}
+
+/// A variant's whole letter.
+#[derive(Debug, Serialize)]
+pub struct WholeLetter {
+    pub subject: String,
+    pub preheader: String,
+    pub sender_name: String,
+    pub format: &'static str,
+    pub text: String,
 }
 
 impl CampaignText {
@@ -123,14 +137,11 @@ impl CampaignText {
             Element::SenderName => ("sender_name".to_owned(), None),
             Element::ReplyTo => ("reply_to".to_owned(), None),
             Element::SendTime => ("send_time".to_owned(), None),
+            Element::Found(_) => (String::new(), None),
             Element::Block { name, facet } => (facet.as_str().to_owned(), Some(name.clone())),
         };
         let (letter, design) = (&definition.newsletter, &definition.design);
-        let format = match letter.body.format {
-            BodyFormat::Mjml => "mjml",
-            BodyFormat::Html => "html",
-            BodyFormat::Markdown => "markdown",
-        };
+        let format = format_word(letter.body.format);
         Self {
             name: definition.name.clone(),
             list: definition.list.clone(),
@@ -172,8 +183,26 @@ impl CampaignText {
                 .variants
                 .iter()
                 .zip(&design.weights)
-                .map(|(variant, weight)| VariantText { value: variant.value.clone(), weight: *weight })
+                .map(|(variant, weight)| VariantText {
+                    value: variant.value.clone().filter(|_| variant.letter.is_none()),
+                    weight: *weight,
+                    letter: variant.letter.as_ref().map(|letter| WholeLetter {
+                        subject: letter.subject.clone(),
+                        preheader: letter.preheader.clone(),
+                        sender_name: letter.sender_name.clone(),
+                        format: format_word(letter.body.format),
+                        text: letter.body.source.clone(),
+                    }),
+                })
                 .collect(),
         }
+    }
+}
+
+const fn format_word(format: BodyFormat) -> &'static str {
+    match format {
+        BodyFormat::Mjml => "mjml",
+        BodyFormat::Html => "html",
+        BodyFormat::Markdown => "markdown",
     }
 }

@@ -6,6 +6,7 @@
 
 use crate::campaign::definition::Definition;
 use crate::campaign::file::Problem;
+use crate::content::Element;
 use crate::experiment::design::{Design, Method};
 use crate::web::admin::campaign_text::{CampaignText, LetterText, LinksText, SenderText, TestText, VariantText};
 use crate::web::form::Fields;
@@ -32,6 +33,11 @@ pub struct Typed {
 /// Reads a form. What the form does not ask for (secondary metrics, guards, the same letter in every arm) stays as it was `before`.
 pub fn read(fields: &Fields, before: Option<&Definition>) -> Typed {
     let mut problems = Vec::new();
+    if before.is_some_and(|definition| matches!(definition.element, Element::Found(_))) {
+        let message =
+            "this draft was made of whole letters, which this form cannot show; change the letters and replace the draft by its file";
+        problems.push(Problem::of("test.element", message));
+    }
     let share = per_cent(fields.trimmed("test_share"), "test.share", &mut problems);
     let significance = per_cent(fields.trimmed("level"), "test.significance", &mut problems);
     let observe_hours = whole(fields.trimmed("hours"), "test.observe_hours", 72, &mut problems);
@@ -60,7 +66,7 @@ pub fn read(fields: &Fields, before: Option<&Definition>) -> Typed {
         let may_be_empty = is_control || same_letters;
         let value = Some(value).filter(|value| !(may_be_empty && value.trim().is_empty()));
         rows.push(row);
-        variants.push(VariantText { value, weight });
+        variants.push(VariantText { value, weight, letter: None });
     }
     let (element, block) = match fields.get("element") {
         "sender-name" => ("sender_name", None),
@@ -393,6 +399,20 @@ mod tests {
                 view.element.options.iter().filter(|option| option.chosen).map(|option| option.value.as_str()).collect();
             assert_eq!(chosen, [choice.value.as_str()]);
         }
+    }
+
+    #[test]
+    fn a_draft_of_whole_letters_reads_back_and_is_not_changed_by_a_form_that_cannot_show_it() {
+        let load = |_: &str| Err("no".to_owned());
+        let text: Vec<&str> = file::template().lines().filter(|line| !line.starts_with("element")).collect();
+        let text = text.join("\n").replace("value = \"Three changes, two minutes\"", "text = \"Hello, **only** this.\"");
+        let control = "[[variants]]                        # the first";
+        assert!(text.contains(control));
+        let text = text.replace(control, "[[variants]]\ntext = \"Hello, only this.\" # the first");
+        let before = file::read(&text, &load).unwrap();
+        assert!(matches!(&before.element, Element::Found(place) if place.contains("emphasis")), "{:?}", before.element);
+        assert_eq!(file::read(&CampaignText::of(&before).write(), &load).unwrap(), before);
+        assert_eq!(read(&form(&[]), Some(&before)).problems.len(), 1);
     }
 
     #[test]

@@ -172,6 +172,8 @@ pub struct ResultView {
     pub element: String,
     /// `B differs from A in: subject.`
     pub differs: String,
+    /// How that was shown before the launch.
+    pub proven: String,
     /// What is compared, for example `click rate`.
     pub metric: String,
     /// What the rate is a share of.
@@ -225,6 +227,7 @@ impl ResultView {
             detail: data.verdict.detail.clone(),
             element: data.element.clone(),
             differs: differs(data, control),
+            proven: data.difference.last().cloned().unwrap_or_default(),
             metric: data.metric.clone(),
             denominator: data.denominator.clone(),
             confidence: level(data.confidence),
