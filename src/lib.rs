@@ -56,7 +56,7 @@
 //! | the tables | `migrations/` |
 //! | the format of a campaign file | `src/campaign/template.toml` |
 //! | DKIM keys and what the DNS must say | [`delivery::dkim`], [`app::domain`] |
-//! | which hit is a machine's | [`signal::verdict`] |
+//! | which hit is a machine's | [`signal::verdict`] at once, [`signal::context`] once its letter is quiet, [`ledger::judgement`] for what is stored |
 //! | a formula and its source | [`stats`] |
 
 // floor 0

@@ -28,6 +28,8 @@ const SIGNED_BYTES: usize = 24;
 const TOKEN_BYTES: usize = 32;
 /// Most links a letter may have: a token has 12 bits for them.
 pub const LINKS_MAX: u16 = 0x0fff;
+/// The number of the link that no person sees, in letters that have one: no link of a letter's own gets it.
+pub const TRAP_LINK: LinkNumber = LinkNumber(LINKS_MAX);
 /// Characters of a token.
 pub const TOKEN_CHARACTERS: usize = 52;
 

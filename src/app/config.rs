@@ -27,6 +27,8 @@ pub struct Config {
     pub database: Database,
     /// Where files are.
     pub files: Files,
+    /// Where the table of networks comes from.
+    pub networks: NetworkSources,
     /// How letters are sent.
     pub delivery: Delivery,
     /// The relay they are handed to.
@@ -69,8 +71,28 @@ pub struct Files {
     pub keys: PathBuf,
     /// Returned messages that were not understood.
     pub returned_mail: PathBuf,
-    /// Whose networks are whose; empty for none.
+    /// Whose networks are whose; empty for none. A file that is not there yet is none.
     pub networks: String,
+}
+
+/// Lists of networks by kind: addresses of the web, or files.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkSources {
+    /// Apple's relay.
+    pub apple_relay: Vec<String>,
+    /// Google, where a user asked.
+    pub google_fetcher: Vec<String>,
+    /// Google's crawlers.
+    pub google_crawler: Vec<String>,
+    /// All of Google.
+    pub google_other: Vec<String>,
+    /// Microsoft.
+    pub microsoft: Vec<String>,
+    /// Mail scanners the operator knows.
+    pub listed_scanner: Vec<String>,
+    /// Hosting companies.
+    pub hosting: Vec<String>,
 }
 
 /// How letters are sent.

@@ -25,7 +25,7 @@ use crate::delivery::store as deliveries;
 use crate::experiment::design::{Method, Rule};
 use crate::ids::{CampaignNumber, VariantNumber};
 use crate::ledger::store::{self as events, Counter};
-use crate::ledger::{look, projection};
+use crate::ledger::{judgement, look, projection};
 use crate::report::counts::kind;
 use crate::report::judged;
 use crate::report::page::Outcome;
@@ -48,6 +48,8 @@ pub struct Tidied {
     pub relayed: usize,
     /// Events folded into states and counts.
     pub projected: usize,
+    /// Letters whose hits were judged together, and shared hits whose times were cut.
+    pub judged: usize,
     /// Leases taken back.
     pub expired: usize,
     /// Anytime-valid tests of which something was written down.
@@ -78,6 +80,7 @@ pub fn tidy(lab: &Lab) -> anyhow::Result<Tidied> {
     tidied.projected = projection::advance(&lab.ledger)?;
     tidied.watched = watch(lab, &tidied, now)?;
     tidied.looked_at = look(lab, &tidied, now)?;
+    tidied.judged = judge(lab, now)?;
     let mut failed = None;
     for campaign in
         lab.ledger.read(|conn| campaigns::in_states(conn, &[State::Sealed, State::Sending, State::Observing, State::Decided]))?
@@ -195,6 +198,9 @@ fn look(lab: &Lab, round: &Tidied, now: Timestamp) -> DbResult<usize> {
             watch_one(lab, &campaign, now)?;
         }
         let kind = kind(campaign.definition.design.metric);
+        // What came last has not been quiet for long: it is judged with what is known by now.
+        let links = |number, variant| lab.tracker.targets.links(number, variant);
+        judgement::campaign(&lab.ledger, campaign.number, judgement::Extent::Open, &links, due, false)?;
         let taken = lab.ledger.read(|conn| look::take(conn, campaign.number, kind, due))?;
         let is_new = lab.ledger.write(|conn| {
             // Of two nodes that looked, one writes.
@@ -207,6 +213,16 @@ fn look(lab: &Lab, round: &Tidied, now: Timestamp) -> DbResult<usize> {
         looked_at += usize::from(is_new);
     }
     Ok(looked_at)
+}
+
+/// Judges letters' hits together that are due. Not while a look is due: it wants the moments of hits as they were.
+fn judge(lab: &Lab, now: Timestamp) -> DbResult<usize> {
+    let is_due = |campaign: &Campaign| due(campaign).is_some_and(|due| now >= due);
+    if lab.ledger.read(campaigns::not_looked_at)?.iter().any(is_due) {
+        return Ok(0);
+    }
+    let round = judgement::step(&lab.ledger, &|number, variant| lab.tracker.targets.links(number, variant), now)?;
+    Ok(round.letters + round.cut)
 }
 
 /// Whether this round left none of what had happened before it. Asking whether nothing waits now would put the decision off for as

@@ -20,7 +20,6 @@ use crate::delivery::dkim::DkimKeys;
 use crate::delivery::journal::{self, Journal};
 use crate::delivery::send::{Letters, Post, Site};
 use crate::ids::{CampaignNumber, EventId};
-use crate::signal::NetworkTable;
 use crate::token::Keys;
 use crate::tracking::{Counts, Tracker, intake, targets::Targets};
 
@@ -76,7 +75,7 @@ impl Lab {
         let dkim = keyfile::dkim_keys(&config.domain.dkim)?;
         let vault = VaultDb::open(&config.database.vault.parse::<Location>()?)?;
         let ledger = LedgerDb::open(&config.database.ledger.parse::<Location>()?)?;
-        let networks = read_networks(&config.files.networks)?;
+        let networks = super::networks::read(std::path::Path::new(&config.files.networks))?;
         let owner: Arc<str> = EventId::from_bytes(clock::fresh()).to_string().into();
         let (intake, intake_writer) = intake::start(ledger.clone()).context("the writer of hits cannot be started")?;
         let (journal, journal_writer) =
@@ -172,14 +171,7 @@ pub fn compile_letters(campaign: &crate::campaign::store::Campaign) -> anyhow::R
         from_address: definition.sender.address.clone(),
         reply_to: arms.iter().map(|arm| arm.reply_to.clone()).collect(),
         images: Vec::new(),
+        trap_link: definition.trap_link,
         arms: arms.into_iter().map(|arm| arm.letter).collect(),
     })
-}
-
-fn read_networks(path: &str) -> anyhow::Result<NetworkTable> {
-    if path.is_empty() {
-        return Ok(NetworkTable::empty());
-    }
-    let text = std::fs::read_to_string(path).with_context(|| format!("the network table {path} cannot be read"))?;
-    NetworkTable::parse(&text).with_context(|| format!("the network table {path} is not as it should be"))
 }

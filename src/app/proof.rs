@@ -149,8 +149,7 @@ fn was_brought_whole(definition: &Definition, arm: &Arm) -> bool {
 
 /// What the letters themselves say; an error when they differ in several elements.
 fn sources(definition: &Definition, control: &Arm, arm: &Arm) -> Result<Outcome, String> {
-    let reply_to = definition.sender.reply_to.as_deref();
-    let letters = [&control.newsletter, &arm.newsletter].map(|newsletter| Letter { newsletter, reply_to });
+    let letters = [control, arm].map(|arm| Letter { newsletter: &arm.newsletter, reply_to: arm.reply_to.as_deref() });
     let compared = compare(&letters).map_err(|error| error.to_string())?;
     match &compared.outcome {
         Outcome::Several(differences) => {
@@ -175,10 +174,12 @@ fn key(arm: &Arm) -> String {
     format!("variants[{}].text", arm.variant.0)
 }
 
-/// Stand-ins for a person's addresses: a link's follows from its target.
+/// Stand-ins for a person's addresses: a link's follows from its target, without the variant's own letter that web analytics may be told.
 fn render(arm: &Arm, values: &BTreeMap<String, String>) -> Option<RenderedLetter> {
     let base = "https://letterlab.example";
-    let links = arm.letter.links().iter().map(|link| format!("{base}/c/{}", blake3::hash(link.url.as_bytes()).to_hex())).collect();
+    let variant = format!("utm_content={}", arm.variant);
+    let stand_in = |url: &str| format!("{base}/c/{}", blake3::hash(url.replace(&variant, "utm_content=").as_bytes()).to_hex());
+    let links = arm.letter.links().iter().map(|link| stand_in(&link.url)).collect();
     let urls =
         LetterUrls { tracking: Tracking::On { pixel: format!("{base}/o/token.gif"), links }, unsubscribe: format!("{base}/u/token") };
     arm.letter.render(values, &urls).ok()

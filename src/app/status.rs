@@ -4,9 +4,12 @@
 //!
 //! It only counts; it mends nothing.
 
+use std::path::Path;
+
 use serde::Serialize;
 
 use crate::app::lab::Lab;
+use crate::app::networks::{self, Table};
 use crate::campaign::state::State;
 use crate::campaign::store as campaigns;
 use crate::db::DbError;
@@ -39,6 +42,10 @@ pub struct Status {
     pub hits_refused: i64,
     /// Hits answered without recording.
     pub hits_unrecorded: i64,
+    /// Letters whose hits are due to be judged together, and letters with hits that are not final.
+    pub letters_to_judge: (i64, i64),
+    /// The table of networks; none where there is none, and then what to do.
+    pub networks: Result<Option<Table>, String>,
 }
 
 /// A law with its numbers.
@@ -106,5 +113,7 @@ pub fn status(lab: &Lab) -> Result<Status, DbError> {
         hits_stored: stored,
         hits_refused: refused,
         hits_unrecorded: unrecorded,
+        letters_to_judge: lab.ledger.read(|conn| events::letters_to_judge(conn, lab.clock.now()))?,
+        networks: networks::describe(Path::new(&lab.config.files.networks), lab.clock.now()).map_err(|error| format!("{error:#}")),
     })
 }

@@ -7,7 +7,7 @@
 
 use jiff::Timestamp;
 
-use crate::campaign::definition::seal_hash;
+use crate::campaign::definition::{TRAP_LINK, seal_hash};
 use crate::campaign::file::Problem;
 use crate::campaign::proof::Proof;
 use crate::campaign::state::State;
@@ -67,6 +67,9 @@ fn list(problems: &[Problem]) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
+/// Where the link leads that no person sees: a page that says what it is, on the host of the link itself.
+const TRAP_PAGE: &str = "/privacy#hidden-link";
+
 /// Progress of long work: done and in all.
 pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
 
@@ -98,6 +101,11 @@ pub fn seal(
     let links: Vec<Link> = arms
         .iter()
         .flat_map(|arm| arm.letter.links().iter().map(|link| Link { variant: arm.variant, number: link.number, url: link.url.clone() }))
+        .chain(arms.iter().filter(|_| definition.trap_link).map(|arm| Link {
+            variant: arm.variant,
+            number: TRAP_LINK,
+            url: TRAP_PAGE.to_owned(),
+        }))
         .collect();
     let hash = seal_hash(definition, &seed).map_err(|error| LaunchError::Problems(vec![Problem::of("", error)]))?;
     let sealed = Sealed { hash, seed, at: now };

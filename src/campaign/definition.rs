@@ -17,6 +17,8 @@ use crate::experiment::design::{Design, InvalidDesign};
 use crate::ids::{RecordingMode, VariantNumber};
 use crate::token::LINKS_MAX;
 
+pub use crate::token::TRAP_LINK;
+
 /// Everything a campaign says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Definition {
@@ -26,6 +28,9 @@ pub struct Definition {
     pub list: String,
     /// The most that may be recorded; a person's own choice may be less.
     pub recording: RecordingMode,
+    /// Whether letters carry a link that no person sees, to tell machines by.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub trap_link: bool,
     /// Whose address the letters come from.
     pub sender: SenderAddress,
     /// The letter all variants share.
@@ -236,8 +241,10 @@ impl Definition {
         let mut problems = Vec::new();
         for (index, arm) in arms.iter().enumerate() {
             let links = arm.letter.links().len();
-            if links > usize::from(LINKS_MAX) {
-                problems.push(Problem::of("letter.text", format!("the letter has {links} links; at most {LINKS_MAX} can be tracked")));
+            // The last number is the trap link's.
+            if links >= usize::from(LINKS_MAX) {
+                let most = LINKS_MAX - 1;
+                problems.push(Problem::of("letter.text", format!("the letter has {links} links; at most {most} can be tracked")));
             }
             if self.design.same_letters {
                 if arms.first().is_some_and(|first| !first.is_like(arm)) {

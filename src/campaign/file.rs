@@ -50,6 +50,8 @@ struct File {
     list: Spanned<String>,
     #[serde(default)]
     recording: Option<Spanned<String>>,
+    #[serde(default)]
+    trap_link: bool,
     sender: SenderTable,
     letter: LetterTable,
     #[serde(default)]
@@ -218,6 +220,7 @@ pub fn read(text: &str, load: &dyn Fn(&str) -> Result<String, String>) -> Result
         name: file.name.get_ref().trim().to_owned(),
         list: file.list.get_ref().trim().to_owned(),
         recording,
+        trap_link: file.trap_link,
         sender: SenderAddress {
             address: file.sender.address.get_ref().trim().to_owned(),
             reply_to: file.sender.reply_to.as_ref().map(|text| text.get_ref().trim().to_owned()).filter(|text| !text.is_empty()),

@@ -4,6 +4,8 @@
 
 mod images;
 
+use std::collections::BTreeMap;
+
 use diesel::prelude::*;
 use jiff::Timestamp;
 
@@ -14,6 +16,7 @@ use crate::campaign::state::State;
 use crate::db::{AnyConnection, DbError, DbResult, LedgerConn};
 use crate::experiment::assign::Seed;
 use crate::ids::{CampaignNumber, LinkNumber, VariantNumber};
+use crate::token::TRAP_LINK;
 
 pub use images::{Image, ImageInfo, image, images, save_image};
 
@@ -420,6 +423,17 @@ pub fn links(conn: &mut LedgerConn, number: CampaignNumber) -> DbResult<Vec<Link
             Ok(Link { variant: variant_of(variant)?, number: LinkNumber(number), url })
         })
         .collect()
+}
+
+/// How many different links each variant's letter has, the trap link left out.
+pub fn link_counts(conn: &mut LedgerConn, number: CampaignNumber) -> DbResult<BTreeMap<VariantNumber, u64>> {
+    let rows: Vec<(i32, i64)> = link::table
+        .filter(link::campaign.eq(i64::from(number.0)))
+        .filter(link::number.ne(i32::from(TRAP_LINK.0)))
+        .group_by(link::variant)
+        .select((link::variant, diesel::dsl::count_star()))
+        .load(conn.sql())?;
+    rows.into_iter().map(|(variant, count)| Ok((variant_of(variant)?, count.unsigned_abs()))).collect()
 }
 
 /// Whether the ledger answers, for readiness checks.

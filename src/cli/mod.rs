@@ -18,6 +18,7 @@ mod results;
 mod score;
 mod serve;
 pub mod service;
+mod signal;
 mod simulate;
 mod status;
 mod user;
@@ -88,9 +89,9 @@ enum Command {
     /// Run the statistics against a file of reference values
     #[command(subcommand)]
     Stats(score::Stats),
-    /// Run the hit rules against a file of labelled user agents
+    /// Machines told from people: networks, judging stored hits again, trials of the rules
     #[command(subcommand)]
-    Signal(score::Signal),
+    Signal(signal::Signal),
     /// Try letters out, and say in what letters differ
     #[command(subcommand)]
     Letters(letters::Letters),
@@ -125,7 +126,8 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Command::Power(command) => with_lab(file, |lab| power::run(&command, Some(lab))),
         Command::Simulate(command) => simulate::run(&command),
         Command::Stats(command) => score::stats(&command),
-        Command::Signal(command) => score::signal(&command),
+        Command::Signal(command) if command.needs_data() => with_lab(file, |lab| signal::with_lab(&command, lab)),
+        Command::Signal(command) => signal::run(&command, || settings(file)),
         Command::Letters(command) => letters::run(&command),
         Command::Config => {
             print!("{}", config::DEFAULTS);

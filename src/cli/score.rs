@@ -15,16 +15,6 @@ pub(super) enum Stats {
     },
 }
 
-/// Run the hit rules against labelled user agents.
-#[derive(Debug, clap::Subcommand)]
-pub(super) enum Signal {
-    /// Print how each label is classified
-    Score {
-        /// A tab-separated file: label, source, user agent
-        file: PathBuf,
-    },
-}
-
 fn read(file: &Path) -> anyhow::Result<String> {
     std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))
 }
@@ -38,9 +28,4 @@ pub(super) fn stats(Stats::Score { file }: &Stats) -> anyhow::Result<ExitCode> {
         println!("{:<44} {:>6} {:>8} {:>12.2e}", score.method, score.cases, score.failures, score.worst_error);
     }
     Ok(if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-pub(super) fn signal(Signal::Score { file }: &Signal) -> anyhow::Result<ExitCode> {
-    println!("{}", crate::signal::score(&read(file)?));
-    Ok(ExitCode::SUCCESS)
 }

@@ -32,6 +32,12 @@ pub(super) fn run(command: &Status, lab: &Lab) -> anyhow::Result<ExitCode> {
             println!("  {:<6} {}: {}", if law.holds { "holds" } else { "BROKEN" }, law.name, law.numbers);
         }
         println!("  {} events to be counted, {} outcomes to be copied", status.uncounted, status.unrelayed);
+        println!("  {} letters' hits to be judged together, {} not final", status.letters_to_judge.0, status.letters_to_judge.1);
+        match &status.networks {
+            Ok(Some(table)) => println!("  {} networks known, {} days old", table.networks, table.days),
+            Ok(None) => println!("  no table of networks: run `letterlab signal networks refresh`"),
+            Err(error) => println!("  {error}: run `letterlab signal networks refresh`"),
+        }
     }
     Ok(if status.laws.iter().all(|law| law.holds) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

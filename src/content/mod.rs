@@ -49,6 +49,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod text;
+mod trap;
 mod tree;
 mod unknown;
 mod utm;
@@ -66,6 +67,7 @@ pub use newsletter::{Body, BodyFormat, Newsletter, Part};
 pub use parts::{LetterPart, PART_ATTRIBUTE, PART_CLASS, Parts, marked, parts};
 pub use report::{LetterReport, report};
 pub use syntax::{FILTERS, UNSUBSCRIBE};
+pub use trap::with_trap_link;
 pub use unknown::UnknownField;
 pub use utm::Utm;
 pub use warning::Warning;

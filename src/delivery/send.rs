@@ -11,7 +11,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
-use crate::content::{CompiledLetter, LetterUrls, Tracking};
+use crate::content::{CompiledLetter, LetterUrls, Tracking, with_trap_link};
 use crate::db::{DbError, VaultDb, blocking};
 use crate::delivery::dkim::DkimKeys;
 use crate::delivery::journal::Journal;
@@ -20,7 +20,7 @@ use crate::delivery::message::{InlineImage, MessageParts, compose_with, verp};
 use crate::delivery::smtp::{BeforeDot, Connection, Judgement, Outcome, RelaySettings, SmtpFault, Stage, judge};
 use crate::delivery::store;
 use crate::ids::{CampaignNumber, EventId, LinkNumber, MailingId, Mint, RecordingMode, SubscriberId, VariantNumber};
-use crate::token::{Bearer, Keys, Kind, Payload};
+use crate::token::{Bearer, Keys, Kind, Payload, TRAP_LINK};
 use crate::vault::people::{Person, Suppression};
 use crate::vault::store as people;
 
@@ -42,6 +42,8 @@ pub struct Letters {
     pub from_address: String,
     /// Per variant: where answers go, if elsewhere.
     pub reply_to: Vec<Option<String>>,
+    /// Whether they carry a link that no person sees.
+    pub trap_link: bool,
     /// One per variant, the control first.
     pub arms: Vec<CompiledLetter>,
     /// Per variant: the pictures inside the message.
@@ -245,6 +247,11 @@ fn fill_in(post: &Post, mailing: &Leased, person: Option<&Person>) -> Result<Fil
     let urls = LetterUrls { tracking, unsubscribe: unsubscribe.clone() };
     let values: &BTreeMap<String, String> = &person.attributes;
     let rendered = compiled.render(values, &urls).map_err(|error| error.to_string())?;
+    let html = if letters.trap_link && recording != RecordingMode::Off {
+        with_trap_link(&rendered.html, &format!("{base}/c/{}", seal(Kind::Click, Some(TRAP_LINK))))
+    } else {
+        rendered.html
+    };
     let domain = letters.from_address.rsplit('@').next().unwrap_or_default();
     let mailto = format!("u+{unsubscribe_token}@{}?subject=unsubscribe", post.site.bounce_domain);
     let parts = MessageParts {
@@ -262,7 +269,7 @@ fn fill_in(post: &Post, mailing: &Leased, person: Option<&Person>) -> Result<Fil
         feedback_id: Some(&feedback_id(letters.campaign, &letters.list, &post.site.sender_id)),
         language: compiled.language(),
         text: &rendered.text,
-        html: &rendered.html,
+        html: &html,
     };
     let bytes = compose_with(&parts, letters.images(mailing.variant)).map_err(|fault| fault.to_string())?;
     let envelope_from = verp(&seal(Kind::Bounce, None), &post.site.bounce_domain);

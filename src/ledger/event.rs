@@ -98,6 +98,8 @@ pub struct Hit {
     pub family: ClientFamily,
     /// Phone, tablet or desktop.
     pub device: DeviceClass,
+    /// How many requests this hit stands for; 0 for a retry that an earlier hit stands for.
+    pub multiplicity: u16,
 }
 
 /// One fact. The same id is stored at most once.

@@ -1,12 +1,13 @@
 //! The ledger: what happened, append-only, under pseudonyms; and what is derived from it.
 //!
 //! Cast: [`event`] (one fact), [`subject`] (one recipient's arm and folded state), [`projection`] (events → states and tallies,
-//! with a cursor, in one transaction), [`look`] (a test at its sealed time),
+//! with a cursor, in one transaction), [`judgement`] (a letter's hits judged together, later), [`look`] (a test at its sealed time),
 //! [`watch`] (a test that may be looked at always), [`store`] (the only SQL).
 //!
 //! It never holds a person's name or address, nor a machine's address or user agent; it does not know the vault.
 
 pub mod event;
+pub mod judgement;
 pub mod look;
 pub mod projection;
 mod schema;

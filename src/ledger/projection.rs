@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use crate::db::{DbError, DbResult, LedgerConn, LedgerDb};
 use crate::ids::{CampaignNumber, Pseudonym, VariantNumber};
 use crate::ledger::event::{Event, EventKind, Whose};
+use crate::ledger::judgement;
 use crate::ledger::store::{self, Counter, Placed, TallyKey};
 use crate::ledger::subject::{MEASURED, Part, State, Tally, hits_tally, link_tally};
 use crate::signal::Class;
@@ -44,6 +45,7 @@ pub fn advance(db: &LedgerDb) -> DbResult<usize> {
         let (states, changes) = fold(&events, &mut subjects);
         store::save_states(conn, &states)?;
         store::save_tallies(conn, &changes, last)?;
+        judgement::expect(conn, &events)?;
         Ok(events.len())
     })
 }
@@ -85,7 +87,7 @@ fn fold(events: &[Event], subjects: &mut HashMap<Pseudonym, Placed>) -> (Vec<(Ps
     (changed, changes)
 }
 
-fn count_hit(
+pub(super) fn count_hit(
     event: &Event,
     (campaign, part, variant): (CampaignNumber, Part, VariantNumber),
     by: i64,
@@ -93,12 +95,13 @@ fn count_hit(
 ) {
     let Some(hit) = &event.hit else { return };
     *changes.entry((campaign, part, variant, hits_tally(event.kind, hit.verdict.class))).or_default() += by;
-    if let (EventKind::Click, Class::Human, Some(link)) = (event.kind, hit.verdict.class, hit.link) {
+    // A double click on a link is one click.
+    if let (EventKind::Click, Class::Human, Some(link), 1..) = (event.kind, hit.verdict.class, hit.link, hit.multiplicity) {
         *changes.entry((campaign, part, variant, link_tally(link))).or_default() += by;
     }
 }
 
-fn count_difference(old: &Placed, new: &Placed, changes: &mut BTreeMap<TallyKey, i64>) {
+pub(super) fn count_difference(old: &Placed, new: &Placed, changes: &mut BTreeMap<TallyKey, i64>) {
     let mut add = |placed: &Placed, by: i64| {
         let mut name = |name: &str| *changes.entry((placed.campaign, placed.part, placed.variant, name.to_owned())).or_default() += by;
         for tally in placed.state.tallies() {

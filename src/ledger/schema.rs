@@ -5,7 +5,7 @@ diesel::table! {
     subject (pseudonym) {
         pseudonym -> Text, campaign -> BigInt, variant -> Integer, part -> Text, stratum -> Text, recording -> Text,
         delivery_flags -> Integer, open_flags -> Integer, click_flags -> Integer,
-        first_open_at -> Nullable<BigInt>, first_click_at -> Nullable<BigInt>, at_risk -> Bool,
+        first_open_at -> Nullable<BigInt>, first_click_at -> Nullable<BigInt>, at_risk -> Bool, judge_at -> Nullable<BigInt>,
     }
 }
 diesel::table! {
@@ -13,6 +13,7 @@ diesel::table! {
         seq -> BigInt, id -> Text, campaign -> BigInt, variant -> Nullable<Integer>, part -> Nullable<Text>, pseudonym -> Nullable<Text>, kind -> Text, at -> BigInt,
         link -> Nullable<Integer>, class -> Nullable<Text>, confidence -> Nullable<Text>, reasons -> Nullable<Integer>,
         ruleset -> Nullable<Integer>, family -> Nullable<Text>, device -> Nullable<Text>, multiplicity -> Integer, reason -> Nullable<Text>,
+        class0 -> Nullable<Text>, confidence0 -> Nullable<Text>, reasons0 -> Nullable<Integer>, settled -> Bool,
     }
 }
 diesel::table! {

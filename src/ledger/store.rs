@@ -3,6 +3,7 @@
 //! Events get their number in commit order: the counter's row is locked first, so that a reader with a cursor never passes a number
 //! that is committed later.
 
+mod judgement;
 mod look;
 mod watch;
 
@@ -18,6 +19,10 @@ use crate::ledger::schema::{counter, event, subject, tally, withdrawal};
 use crate::ledger::subject::{Part, State, Subject};
 use crate::signal::{Reasons, Verdict};
 
+pub use judgement::{
+    Change, JudgedHit, LetterEvents, await_judgement, cut_shared_hits, has_shared_hits, letters, letters_to_judge, pseudonyms_after,
+    rulesets, save_judgements, to_judge,
+};
 pub use look::{look, save_look};
 pub use watch::{begin_watch, save_crossing, settle, watch};
 
@@ -87,6 +92,7 @@ struct EventRow {
     ruleset: Option<i32>,
     family: Option<String>,
     device: Option<String>,
+    multiplicity: i32,
     reason: Option<String>,
 }
 
@@ -112,6 +118,7 @@ fn row(event: &Event, seq: i64) -> EventRow {
         ruleset: hit.map(|hit| i32::from(hit.verdict.ruleset)),
         family: hit.map(|hit| hit.family.as_str().to_owned()),
         device: hit.map(|hit| hit.device.as_str().to_owned()),
+        multiplicity: hit.map_or(1, |hit| i32::from(hit.multiplicity)),
         reason: event.reason.clone(),
     }
 }
@@ -144,6 +151,7 @@ fn event_of(row: EventRow) -> DbResult<Event> {
             },
             family: read("a client family", &row.family.unwrap_or_default())?,
             device: read("a device class", &row.device.unwrap_or_default())?,
+            multiplicity: u16::try_from(row.multiplicity).map_err(|_| DbError::unreadable("a multiplicity", row.multiplicity))?,
         }),
         _ => None,
     };

@@ -307,6 +307,7 @@ mod tests {
                 verdict: Verdict { class, confidence, reasons: Reasons::NONE, ruleset: 1 },
                 family: ClientFamily::Unknown,
                 device: DeviceClass::Unknown,
+                multiplicity: 1,
             }),
             reason: None,
         }

@@ -84,6 +84,7 @@ impl Checks {
             ),
             enough_data(standard),
             unknown_share(counts, variants, metric),
+            links_alike(counts, variants),
         ]
     }
 }
@@ -108,6 +109,23 @@ fn enough_data(standard: &[MaybeCount]) -> Check {
         check("Enough data", CheckLevel::Ok, "Every arm has at least 5 on both sides.", figure)
     } else {
         check("Enough data", CheckLevel::Warn, "An arm has fewer than 5 on one side; only large differences can show.", figure)
+    }
+}
+
+/// Scanners follow every link: an arm with more of them is touched more often, and told from people more easily.
+fn links_alike(counts: &Counts, variants: &[VariantNumber]) -> Check {
+    const NAME: &str = "Links";
+    let links: Vec<u64> = variants.iter().map(|variant| counts.links(*variant)).collect();
+    let figure = links.iter().map(ToString::to_string).collect::<Vec<_>>().join(" / ");
+    if links.windows(2).all(|pair| pair.first() == pair.last()) {
+        check(NAME, CheckLevel::Ok, "The arms' letters have equally many links.", figure)
+    } else {
+        check(
+            NAME,
+            CheckLevel::Warn,
+            "The arms' letters have different numbers of links; machines that follow all of them touch the arms differently.",
+            figure,
+        )
     }
 }
 

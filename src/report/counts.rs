@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::campaign::store::Campaign;
+use crate::campaign::store::{self as campaigns, Campaign};
 use crate::db::{DbResult, LedgerConn};
 use crate::experiment::design::{Method, Metric};
 use crate::ids::VariantNumber;
@@ -29,6 +29,7 @@ const WATCHED_AT_MOST: u64 = 200_000;
 #[derive(Default)]
 pub struct Counts {
     enrolled: BTreeMap<VariantNumber, u64>,
+    links: BTreeMap<VariantNumber, u64>,
     held_out: u64,
     tallies: BTreeMap<(VariantNumber, String), u64>,
     /// First successes up to the sealed time, in its order.
@@ -85,6 +86,7 @@ impl Counts {
         let held_out = enrolled.iter().filter(|((part, _), _)| *part == Part::Holdout).map(|(_, count)| count).sum();
         let mut counts = Self {
             enrolled: enrolled.into_iter().filter(|((part, _), _)| of_test(*part)).map(|((_, variant), count)| (variant, count)).collect(),
+            links: campaigns::link_counts(conn, campaign.number)?,
             held_out,
             tallies: tallies
                 .into_iter()
@@ -145,6 +147,11 @@ impl Counts {
     /// Recipients assigned to an arm.
     pub fn enrolled(&self, variant: VariantNumber) -> u64 {
         self.enrolled.get(&variant).copied().unwrap_or_default()
+    }
+
+    /// How many links an arm's letter has; 0 where it has none or is not sealed.
+    pub fn links(&self, variant: VariantNumber) -> u64 {
+        self.links.get(&variant).copied().unwrap_or_default()
     }
 
     /// Recipients who received nothing by plan.

@@ -63,6 +63,7 @@ impl Ledger {
             verdict: Verdict { class: Class::Human, confidence: Confidence::Strong, reasons: Reasons::NONE, ruleset: 1 },
             family: ClientFamily::Unknown,
             device: DeviceClass::Unknown,
+            multiplicity: 1,
         };
         Event {
             id: EventId::from_bytes(bytes(person, if kind == EventKind::Sent { 2 } else { 3 })),

@@ -339,7 +339,7 @@ fn agent_kind(text: &[u8], original: &str, signs: Signs) -> AgentKind {
         AgentKind::OtherAgent
     } else if has_a_persons_shape(signs) {
         if signs.has(Sign::Oddity) { AgentKind::Unclear } else { AgentKind::Browser }
-    } else if text.starts_with(b"mozilla/") {
+    } else if text.starts_with(b"mozilla/") && !is_lone_product(text) {
         AgentKind::Unclear
     } else {
         AgentKind::OtherAgent
@@ -398,7 +398,31 @@ fn is_imitation(text: &[u8], original: &str) -> bool {
     if !text.starts_with(b"mozilla/") {
         return false;
     }
-    original.trim_start().starts_with("mozilla") || has_semicolon_outside_comments(text)
+    original.trim_start().starts_with("mozilla") || has_semicolon_outside_comments(text) || has_letters_in_its_version(text)
+}
+
+/// Chrome's version is numbers and dots; who puts a browser's string together from parts forgets the space behind it.
+fn has_letters_in_its_version(text: &[u8]) -> bool {
+    let Some(rest) = behind(text, b"chrome/") else { return false };
+    let version = rest.iter().take_while(|byte| byte.is_ascii_digit() || **byte == b'.').count();
+    version > 0 && rest.get(version).is_some_and(u8::is_ascii_alphabetic)
+}
+
+/// The text behind the first place where these bytes stand.
+fn behind<'t>(text: &'t [u8], part: &[u8]) -> Option<&'t [u8]> {
+    text.windows(part.len()).position(|window| window == part).and_then(|at| text.get(at + part.len()..))
+}
+
+/// A product's name where browsers name a system: `Mozilla/5.0 (compatible; Name/1.0)`, `Mozilla/5.0 Name`.
+fn is_lone_product(text: &[u8]) -> bool {
+    let Some(rest) = text.strip_prefix(b"mozilla/5.0 ").or_else(|| text.strip_prefix(b"mozilla/4.0 ")) else { return false };
+    let inside = rest.strip_prefix(b"(").and_then(|rest| rest.strip_suffix(b")")).unwrap_or(rest);
+    let said = inside.strip_prefix(b"compatible;").map(<[u8]>::trim_ascii);
+    let first = said.unwrap_or(inside).split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    let mut parts = first.split(|byte| *byte == b'/');
+    let is_word = |part: &[u8]| !part.is_empty() && part.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(byte));
+    let named = parts.next().is_some_and(|name| is_word(name) && name.iter().any(u8::is_ascii_alphabetic));
+    named && parts.next().is_none_or(is_word) && parts.next().is_none() && (said.is_some() || !inside.contains(&b';'))
 }
 
 fn has_semicolon_outside_comments(text: &[u8]) -> bool {
@@ -479,7 +503,9 @@ mod tests {
         for (text, kind) in [
             ("", AgentKind::Empty),
             ("  \t ", AgentKind::Empty),
-            ("Mozilla/5.0 (nobody)", AgentKind::Unclear),
+            ("Mozilla/5.0 (nobody in particular)", AgentKind::Unclear),
+            ("Mozilla/5.0 (compatible; one/two/3)", AgentKind::Unclear),
+            ("Mozilla/4.08 [en]", AgentKind::Unclear),
             ("Agent-<number>", AgentKind::Unclear),
             ("x') OR 1=1", AgentKind::Unclear),
             ("bot\u{0}bot", AgentKind::Unclear),
@@ -549,6 +575,22 @@ mod tests {
             ("mozilla/5.0 (windows nt 10.0) gecko/20100101 firefox/130.0", AgentKind::OtherAgent),
             ("Mozilla/5.0 (X11; Linux x86_64) Gecko/1 Firefox/1 (ask pigeon@example.org)", AgentKind::OtherAgent),
             ("pigeon-loft/2.0 (pigeon@outlook.com)", AgentKind::OtherAgent),
+            ("Mozilla/5.0 (compatible; Pigeon/1.0)", AgentKind::OtherAgent),
+            ("Mozilla/5.0 (compatible; Pigeon; +pigeon)", AgentKind::OtherAgent),
+            ("Mozilla/5.0 (Pigeonloft/1.0)", AgentKind::OtherAgent),
+            ("Mozilla/5.0 Pigeon", AgentKind::OtherAgent),
+            (
+                "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko; compatible; pigeon) Chrome/140.0 Safari/537.36",
+                AgentKind::OtherAgent,
+            ),
+            (
+                "Mozilla/5.0 (Linux; Android 15; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/105.0.0.0PigeonBrowser/6.2 Mobile Safari/537.36",
+                AgentKind::OtherAgent,
+            ),
+            ("Pigeon, Mozilla/5.0 (Linux; Android 15; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0", AgentKind::OtherAgent),
+            ("pigeond (unknown version) CFNetwork/1 Darwin/25.0", AgentKind::OtherAgent),
+            ("PigeonRSS/1.0 (X11; en)", AgentKind::OtherAgent),
+            ("Mozilla/5.0 (X11; Linux x86_64; feeder) Gecko/1 Firefox/1", AgentKind::OtherAgent),
             ("python-requests/9.1", AgentKind::OtherAgent),
             ("curl/9.0", AgentKind::OtherAgent),
             ("Pigeon", AgentKind::OtherAgent),
@@ -589,6 +631,16 @@ mod tests {
             ),
             ("PigeonPost/3 (Linux; Android 15; Mobile) okhttp/5", ClientFamily::OtherBrowser, DeviceClass::Phone),
             ("PigeonPost/3 CFNetwork/1 Darwin/25.0", ClientFamily::OtherBrowser, NO_DEVICE),
+            (
+                "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Safari/537.36 Pigeonchat",
+                ClientFamily::Chrome,
+                DeviceClass::Desktop,
+            ),
+            (
+                "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Safari/537.36 Pigeon/4.2",
+                ClientFamily::Chrome,
+                DeviceClass::Desktop,
+            ),
             ("Mozilla/4.0 (compatible; MSIE 8.0; Windows NT 6.1; .NET CLR 9.9)", ClientFamily::OtherBrowser, DeviceClass::Desktop),
         ] {
             check(text, AgentKind::Browser, family, device);

@@ -10,6 +10,8 @@
 //! | [`client`] | reduces a request to closed values; address and user agent stop here | [`Client`] |
 //! | [`class`] | the words of a verdict | [`Class`], [`Confidence`], [`Reasons`] |
 //! | [`verdict`] | the immediate rules, first match wins | [`Verdict`] |
+//! | [`context`] | the second pass: all hits of one letter, rules in order | [`context::Judged`] |
+//! | [`scenario`] | made-up letters with known truth, and how well both passes do on them | [`scenario::Outcome`] |
 //! | [`score`] | how well all of this does on a labelled file | [`Score`] |
 //!
 //! Hits are classified here, not people. The room never touches a clock, a disk, a socket or a database, and it returns
@@ -17,8 +19,10 @@
 
 pub mod class;
 pub mod client;
+pub mod context;
 pub mod network;
 pub mod rules;
+pub mod scenario;
 pub mod score;
 pub mod signs;
 pub mod verdict;

@@ -11,7 +11,7 @@ use std::str::FromStr;
 use super::verdict::HitKind;
 
 /// The kinds of network worth telling apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NetworkKind {
     /// In no table, or no address known.
     None,

@@ -368,6 +368,10 @@ pub const LITERALS: &[Group] = &[
             "gomezagent",
             "catchpoint",
             "w.x.y.z",
+            // What a daemon of Apple's calls itself, and who puts a name of its own before a browser's, or into its engine's.
+            "(unknown version)",
+            ", mozilla/5.0 (",
+            "like gecko; compatible",
             "bing-",
         ],
     ),
@@ -504,10 +508,19 @@ pub const LITERALS: &[Group] = &[
     (Sign::Library, Word, &["curl", "lwp", "ruby/", "locust", "vegeta", "insomnia/", "ureq/", "hyper/", "siege/"]),
     (Sign::Library, Start, &["java", "http_", "perl", "scala", "got/", "go ", "lua"]),
     // As a word of its own or the end of one: some brands have the letters in their middle.
-    (Sign::Robot, Tail, &["bot", "bots"]),
+    (Sign::Robot, Tail, &["bot", "bots", "-google"]),
     (Sign::Robot, Word, &["claude", "phantomjs", "phantomas", "snoopy", "nutch", "heritrix", "larbin", "xenu", "yeti/", "teoma", "seo"]),
-    (Sign::Trade, Ending, &[".com", ".net", ".org", ".io", ".ai", ".eu", ".fr", ".uk", ".jp", ".ru"]),
+    (
+        Sign::Trade,
+        Ending,
+        &[
+            ".com", ".net", ".org", ".io", ".ai", ".eu", ".fr", ".uk", ".jp", ".ru", ".co", ".app", ".dev", ".info", ".de", ".nl", ".pl",
+            ".cz", ".cn",
+        ],
+    ),
     (Sign::Robot, Word, &["rss/", "rss ", "rss-"]),
+    (Sign::Trade, Word, &["rss", "feed"]),
+    (Sign::Library, Tail, &["rss"]),
     (Sign::Robot, Mailbox, &["@"]),
     (
         Sign::Injection,

@@ -1,6 +1,7 @@
 //! How well the rules do on a labelled file of user agents.
 //!
-//! Cast: [`score`], [`Score`] (a confusion table per direction), [`Row`].
+//! Cast: [`score`], [`score_some`], [`Score`] (a confusion table per direction), [`Row`], [`Half`] (a file split in two, one to look at
+//! while rules are written and one to judge them by), [`misses`].
 //!
 //! Only user agents are scored: no network, no headers, no timing. Never keeps a user agent of the file.
 
@@ -61,9 +62,47 @@ impl Score {
     }
 }
 
+/// One half of a file, by a hash of the user agent: the same user agent is always in the same half.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Half {
+    /// The half to look at.
+    Seen,
+    /// The half to judge by.
+    Unseen,
+}
+
+impl Half {
+    /// The half a user agent belongs to: the lowest bit of its FNV-1a hash, folded (Fowler, Noll, Vo 1991).
+    pub fn of(user_agent: &str) -> Self {
+        let hash = user_agent.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        if (hash ^ (hash >> 32)) & 1 == 0 { Self::Seen } else { Self::Unseen }
+    }
+}
+
+/// The class a user agent gets as a GET of the pixel or of a link, without network, headers and timing.
+pub fn class_of(user_agent: &str, kind: HitKind) -> Class {
+    let facts =
+        RequestFacts { method: "GET", peer: None, user_agent, purpose: None, referer: None, accept_language: false, fetch_user: false };
+    classify(kind, &reduce(facts, &NetworkTable::empty()), DeliveryAge::Unknown).class
+}
+
+/// Line numbers (from 1) of one half's user agents with this label that did not get this class as an open.
+pub fn misses(tsv: &str, label: &str, class: Class, half: Half) -> Vec<usize> {
+    let is_miss = |line: &str| {
+        let mut columns = line.splitn(3, '\t');
+        let (Some(found), Some(_), Some(user_agent)) = (columns.next(), columns.next(), columns.next()) else { return false };
+        found == label && Half::of(user_agent) == half && class_of(user_agent, HitKind::Open) != class
+    };
+    tsv.lines().enumerate().filter(|(_, line)| is_miss(line)).map(|(index, _)| index + 1).collect()
+}
+
 /// Scores lines of `label<TAB>source<TAB>user agent`; lines that start with `#` are comments.
 pub fn score(tsv: &str) -> Score {
-    let networks = NetworkTable::empty();
+    score_some(tsv, None)
+}
+
+/// The same for one half of the file.
+pub fn score_some(tsv: &str, half: Option<Half>) -> Score {
     let mut score = Score::default();
     for line in tsv.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
         let mut columns = line.splitn(3, '\t');
@@ -71,12 +110,11 @@ pub fn score(tsv: &str) -> Score {
             score.skipped += 1;
             continue;
         };
-        let facts =
-            RequestFacts { method: "GET", peer: None, user_agent, purpose: None, referer: None, accept_language: false, fetch_user: false };
-        let client = reduce(facts, &networks);
-        let class = |kind| classify(kind, &client, DeliveryAge::Unknown).class;
-        score.opens.entry(label.to_owned()).or_default().add(class(HitKind::Open));
-        score.clicks.entry(label.to_owned()).or_default().add(class(HitKind::Click));
+        if half.is_some_and(|half| half != Half::of(user_agent)) {
+            continue;
+        }
+        score.opens.entry(label.to_owned()).or_default().add(class_of(user_agent, HitKind::Open));
+        score.clicks.entry(label.to_owned()).or_default().add(class_of(user_agent, HitKind::Click));
     }
     score
 }
@@ -127,6 +165,16 @@ broken line
         assert_eq!(score.clicks.get("mail_proxy").unwrap().count(Class::Unknown), 1);
         assert_eq!(score.share("missing", Class::Human), 0.0);
         assert_eq!(score.skipped, 1);
+    }
+
+    #[test]
+    fn halves_share_nothing_and_miss_nothing() {
+        let (whole, seen, unseen) = (score(FILE), score_some(FILE, Some(Half::Seen)), score_some(FILE, Some(Half::Unseen)));
+        let count = |score: &Score| score.opens.values().map(Row::total).sum::<u64>();
+        assert_eq!(count(&whole), count(&seen) + count(&unseen));
+        let missed: Vec<usize> =
+            [Half::Seen, Half::Unseen].into_iter().flat_map(|half| misses(FILE, "robot", Class::Scanner, half)).collect();
+        assert_eq!(missed, [3]);
     }
 
     #[test]

@@ -3,8 +3,8 @@
 //! Cast: [`classify`], [`Verdict`], what it is told beside the client ([`HitKind`], [`DeliveryAge`]), and the two ways of counting,
 //! [`counts_standard`] and [`counts_strict`].
 //!
-//! Rules R0 (token refused: nothing is recorded) and R2 (trap link) need to know the token and the link, so their callers apply
-//! them. Never looks at other hits of the same letter: that is the second pass.
+//! Rules R0 (token refused: nothing is recorded) and R2 (trap link, [`trapped`]) need to know the token and the link, so their callers
+//! apply them. Never looks at other hits of the same letter: that is the second pass, [`super::context`].
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,7 @@ use super::client::{AgentKind, Client, MethodKind};
 use super::network::{Meaning, NetworkKind};
 
 /// The version of all rules of this room together. Raise it with every change that can alter a verdict.
-pub const RULESET: u16 = 1;
+pub const RULESET: u16 = 2;
 
 /// Which address was fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -272,6 +272,22 @@ pub fn classify(kind: HitKind, client: &Client, age: DeliveryAge) -> Verdict {
     Verdict { class, confidence, reasons, ruleset: RULESET }
 }
 
+/// R2: whoever follows the link that no person sees is a machine.
+pub const fn trapped() -> Verdict {
+    Verdict { class: Class::Scanner, confidence: Confidence::Certain, reasons: Reasons::TRAP, ruleset: RULESET }
+}
+
+/// What the rules of today say of a hit that was judged by those of its own time: the row with the same reasons decides. Where several
+/// rows share their reasons, the one that said the same then; where none does any more, the hit keeps its verdict.
+pub fn revise(kind: HitKind, first: Verdict) -> Verdict {
+    let with_reasons = || RULES.iter().filter(|rule| rule.on.is_none_or(|only| only == kind) && rule.reasons == first.reasons);
+    let same = with_reasons().find(|rule| rule.class == first.class);
+    match same.or_else(|| with_reasons().next()) {
+        Some(rule) => Verdict { class: rule.class, confidence: rule.confidence, reasons: rule.reasons, ruleset: RULESET },
+        None => Verdict { ruleset: RULESET, ..first },
+    }
+}
+
 /// The name of the rule that decides, R1 to R15 with a letter where a number has several rows; for explanations.
 pub fn deciding_rule(kind: HitKind, client: &Client, age: DeliveryAge) -> Option<&'static str> {
     first_rule(kind, client, age).map(|rule| rule.name)
@@ -428,6 +444,24 @@ mod tests {
         let click = classify(HitKind::Click, &browser, DeliveryAge::Before);
         assert_eq!((click.class, click.reasons), (Class::Unknown, Reasons::INSTANT));
         assert_eq!(classify(HitKind::Open, &browser, DeliveryAge::Before).class, Class::Human);
+    }
+
+    #[test]
+    fn a_stored_hit_is_revised_by_its_reasons() {
+        for kind in KINDS {
+            for client in every_client() {
+                for age in DeliveryAge::ALL {
+                    let verdict = classify(kind, &client, age);
+                    // The rules of today say again what they said, whatever a hit was taken for before.
+                    assert_eq!(revise(kind, Verdict { ruleset: 1, ..verdict }), verdict, "{client:?}");
+                }
+            }
+        }
+        let older = Verdict { class: Class::Unknown, confidence: Confidence::Weak, reasons: Reasons::NAMED_SCANNER, ruleset: 1 };
+        assert_eq!((revise(HitKind::Click, older).class, revise(HitKind::Click, older).ruleset), (Class::Scanner, RULESET));
+        assert_eq!(revise(HitKind::Click, trapped()), trapped());
+        let gone = Verdict { reasons: Reasons::NAMED_SCANNER.with(Reasons::NETWORK), ..older };
+        assert_eq!(revise(HitKind::Click, gone), Verdict { ruleset: RULESET, ..gone });
     }
 
     #[test]

@@ -10,8 +10,9 @@ use crate::ids::{EventId, RecordingMode};
 use crate::ledger::event::{Event, EventKind, Hit, Whose};
 use crate::ledger::subject::Part;
 use crate::signal::client::reduce;
+use crate::signal::verdict::trapped;
 use crate::signal::{DeliveryAge, HitKind, RequestFacts, classify};
-use crate::token::{Bearer, Kind, Payload};
+use crate::token::{Bearer, Kind, Payload, TRAP_LINK};
 use crate::tracking::Tracker;
 
 /// What to do with a request.
@@ -41,7 +42,8 @@ pub fn admit(tracker: &Tracker, kind: HitKind, token: &str, facts: RequestFacts<
     }
     let client = reduce(facts, &tracker.networks);
     // The relay's clock is not the mailbox's: how long ago a letter was delivered is not known here, so rules on it stay off.
-    let verdict = classify(kind, &client, DeliveryAge::Unknown);
+    let is_trap = kind == HitKind::Click && payload.link == Some(TRAP_LINK);
+    let verdict = if is_trap { trapped() } else { classify(kind, &client, DeliveryAge::Unknown) };
     let event = Event {
         id,
         campaign: payload.campaign,
@@ -54,7 +56,7 @@ pub fn admit(tracker: &Tracker, kind: HitKind, token: &str, facts: RequestFacts<
             HitKind::Click => EventKind::Click,
         },
         at: now,
-        hit: Some(Hit { link: payload.link, verdict, family: client.family, device: client.device }),
+        hit: Some(Hit { link: payload.link, verdict, family: client.family, device: client.device, multiplicity: 1 }),
         reason: None,
     };
     Admission::Recorded(payload, Box::new(event))

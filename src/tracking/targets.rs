@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::ids::{CampaignNumber, LinkNumber, Pseudonym, VariantNumber};
+use crate::token::TRAP_LINK;
 
 /// One campaign, as the tracker needs it.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +33,11 @@ impl Targets {
     /// A campaign, if it is known here.
     pub fn campaign(&self, number: CampaignNumber) -> Option<Arc<Target>> {
         self.campaigns.read().unwrap_or_else(PoisonError::into_inner).get(&number).cloned()
+    }
+
+    /// How many links of its own a variant's letter has; 0 where the campaign is not known here.
+    pub fn links(&self, number: CampaignNumber, variant: VariantNumber) -> usize {
+        self.campaign(number).map_or(0, |target| target.links.keys().filter(|(of, link)| *of == variant && *link != TRAP_LINK).count())
     }
 
     /// Replaces everything known of campaigns.

@@ -144,6 +144,7 @@ pub static TABLE: &[Entry] = &[
     entry(POST,   "/api/v1/campaigns/{campaign}/resume",         ApiKey,        || web::to(api::steer::resume)),
     entry(POST,   "/api/v1/campaigns/{campaign}/decide",         ApiKey,        || web::to(api::steer::decide)),
     entry(POST,   "/api/v1/campaigns/{campaign}/close",          ApiKey,        || web::to(api::steer::close)),
+    entry(POST,   "/api/v1/campaigns/{campaign}/reclassify",     ApiKey,        || web::to(api::steer::reclassify)),
     entry(POST,   "/api/v1/campaigns/{campaign}/share",          ApiKey,        || web::to(api::steer::share)),
     entry(GET,    "/api/v1/campaigns/{campaign}/lacking",        ApiKey,        || web::to(api::letters::lacking)),
     entry(GET,    "/api/v1/campaigns/{campaign}/progress",       ApiKey,        || web::to(api::campaigns::progress)),

@@ -111,12 +111,13 @@ const HOMES: [(&str, &[&str]); 9] = [
     ("statrs", &["stats/"]),
 ];
 
-/// Ways to ask for the time or for chance, and the files that may. `smtpd` and `cli/demo.rs` measure their own patience with clients.
+/// Ways to ask for the time or for chance, and the files that may. `smtpd` and `cli/demo.rs` measure their own patience with clients,
+/// `cli/signal.rs` the rules' speed.
 const TIME_AND_CHANCE: [(&str, &[&str]); 7] = [
     ("Timestamp::now", &["app/clock.rs"]),
     ("Zoned::now", &["app/clock.rs"]),
     ("SystemTime", &["app/clock.rs"]),
-    ("Instant::now", &["app/clock.rs", "cli/demo.rs", "smtpd/session.rs"]),
+    ("Instant::now", &["app/clock.rs", "cli/demo.rs", "cli/signal.rs", "smtpd/session.rs"]),
     ("rand::rng(", &["app/clock.rs"]),
     ("thread_rng", &[]),
     ("OsRng", &[]),

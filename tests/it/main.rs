@@ -23,6 +23,7 @@ mod privacy;
 mod real_mail;
 mod results;
 mod servers;
+mod signal;
 mod store_campaign;
 mod store_delivery;
 mod store_ledger;

@@ -47,6 +47,7 @@ fn event(number: u16, whose: u8, kind: EventKind) -> Event {
         verdict: Verdict { class: Class::Human, confidence: Confidence::Strong, reasons: Reasons::BROWSER, ruleset: 1 },
         family: ClientFamily::ALL[0],
         device: DeviceClass::Phone,
+        multiplicity: 1,
     };
     Event {
         id: EventId::from_bytes(id),

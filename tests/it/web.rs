@@ -548,6 +548,8 @@ async fn a_program_runs_a_campaign(engine: Engine) {
     world.wait(24 * 3 + 1);
     let ended = server.get(&path_of(&link), "").await;
     assert!(ended.status == 404 && ended.text().contains("This link has ended"));
+    let reply = server.send(Method::POST, "/api/v1/campaigns/story/reclassify", &with_key, r#"{"dry_run": true}"#).await;
+    assert!(reply.text().contains(r#""dry_run":true,"letters":0,"changes":{"hits":0"#), "{}", reply.text());
     let reply = server.send(Method::POST, "/api/v1/campaigns/story/close", &with_key, "").await;
     assert_eq!(reply.json()["state"], "closed");
 }

@@ -514,6 +514,7 @@ ledger = "{}"
 [files]
 keys = "{}/keys.toml"
 returned_mail = "{}/returned-mail"
+networks = "{}/networks.txt"
 
 [relay]
 port = {relay_port}
@@ -523,6 +524,7 @@ domain = "{BOUNCES}"
 "#,
         location(Room::Vault),
         location(Room::Ledger),
+        folder.display(),
         folder.display(),
         folder.display(),
     );

@@ -76,9 +76,12 @@ CREATE TABLE subject (
     first_open_at BIGINT,
     first_click_at BIGINT,
     -- Measured and delivered when the observation of an anytime-valid test began; never changed afterwards.
-    at_risk BOOLEAN NOT NULL DEFAULT FALSE
+    at_risk BOOLEAN NOT NULL DEFAULT FALSE,
+    -- When this recipient's hits are to be judged together; empty once all of them are final.
+    judge_at BIGINT
 );
 CREATE INDEX subject_by_campaign ON subject (campaign, variant);
+CREATE INDEX subject_to_judge ON subject (judge_at) WHERE judge_at IS NOT NULL;
 
 -- Append-only. seq is given in commit order, so that a reader with a cursor misses nothing.
 CREATE TABLE event (
@@ -101,9 +104,16 @@ CREATE TABLE event (
     device TEXT,
     multiplicity INTEGER NOT NULL DEFAULT 1,
     -- For deliveries: a closed word such as 'hard' or 'block'.
-    reason TEXT
+    reason TEXT,
+    -- What the immediate rules said, where class, confidence and reasons say something else by now. Never changed once written.
+    class0 TEXT,
+    confidence0 TEXT,
+    reasons0 INTEGER,
+    -- For hits: whether the class is final and the time cut to the hour.
+    settled BOOLEAN NOT NULL DEFAULT FALSE
 );
 CREATE INDEX event_by_pseudonym ON event (pseudonym);
+CREATE INDEX event_to_settle ON event (at) WHERE pseudonym IS NULL AND class IS NOT NULL AND NOT settled;
 
 -- Counts per arm, projected together with the cursor.
 CREATE TABLE tally (

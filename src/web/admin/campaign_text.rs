@@ -19,6 +19,8 @@ pub struct CampaignText {
     pub name: String,
     pub list: String,
     pub recording: String,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub trap_link: bool,
     pub sender: SenderText,
     pub letter: LetterText,
     #[serde(skip_serializing_if = "LinksText::is_empty")]
@@ -146,6 +148,7 @@ impl CampaignText {
             name: definition.name.clone(),
             list: definition.list.clone(),
             recording: definition.recording.as_str().to_owned(),
+            trap_link: definition.trap_link,
             sender: SenderText {
                 name: letter.sender_name.clone(),
                 address: definition.sender.address.clone(),

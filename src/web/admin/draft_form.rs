@@ -30,7 +30,7 @@ pub struct Typed {
     rows: Vec<usize>,
 }
 
-/// Reads a form. What the form does not ask for (secondary metrics, guards, the same letter in every arm) stays as it was `before`.
+/// Reads a form. What the form does not ask for (secondary metrics, guards, the same letter in every arm, the trap link) stays as it was `before`.
 pub fn read(fields: &Fields, before: Option<&Definition>) -> Typed {
     let mut problems = Vec::new();
     if before.is_some_and(|definition| matches!(definition.element, Element::Found(_))) {
@@ -83,6 +83,7 @@ pub fn read(fields: &Fields, before: Option<&Definition>) -> Typed {
         name: text("name"),
         list: text("list"),
         recording: text("mode"),
+        trap_link: before.is_some_and(|definition| definition.trap_link),
         sender: SenderText {
             name: text("sender_name"),
             address: text("sender_address"),

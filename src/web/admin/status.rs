@@ -2,6 +2,7 @@
 
 use actix_web::{HttpResponse, web};
 
+use crate::app::networks::OLD_DAYS;
 use crate::app::status::{Status, status};
 use crate::report::wording::moment;
 use crate::web::error::Fault;
@@ -31,6 +32,19 @@ pub async fn show(web: web::Data<Web>, user: User) -> Result<HttpResponse, Fault
     ];
     let as_of = moment(web.lab.clock.now());
     page(&StatusView { page: user.page("Status", Section::Status), summary, overall, laws, health, facts, as_of })
+}
+
+fn networks(status: &Status) -> HealthRow {
+    const REFRESH: &str = "Run `letterlab signal networks refresh`, then start the service again.";
+    let (tone, word, detail) = match &status.networks {
+        Err(error) => (Tone::Stop, "unreadable", format!("{error}. {REFRESH}")),
+        Ok(None) => (Tone::Warn, "missing", format!("Without the table machines are told by their names and behaviour only. {REFRESH}")),
+        Ok(Some(table)) if table.days > OLD_DAYS => {
+            (Tone::Warn, "old", format!("{} networks, {} days old. {REFRESH}", count(table.networks as u64), table.days))
+        }
+        Ok(Some(table)) => (Tone::Good, "up to date", format!("{} networks, {} days old.", count(table.networks as u64), table.days)),
+    };
+    HealthRow { name: "Table of networks".to_owned(), state: Badge::new(word, tone), detail }
 }
 
 fn law(law: &crate::app::status::Law) -> LawRow {
@@ -63,5 +77,16 @@ fn health(status: &Status) -> Vec<HealthRow> {
         ),
         row("Counting", true, level(status.uncounted > 0), format!("{} events not yet counted.", number(status.uncounted))),
         row("Outcomes of letters", true, level(status.unrelayed > 0), format!("{outcomes} not yet noted as events.")),
+        row(
+            "Machines and people",
+            status.letters_to_judge.0 == 0,
+            level(status.letters_to_judge.0 > 0),
+            format!(
+                "{} letters' hits are due to be judged together, {} have hits that are not final.",
+                number(status.letters_to_judge.0),
+                number(status.letters_to_judge.1)
+            ),
+        ),
+        networks(status),
     ]
 }

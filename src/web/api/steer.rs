@@ -8,6 +8,7 @@ use serde_json::json;
 use super::campaigns::{answer, find};
 use crate::app::campaigns::{self, CampaignError};
 use crate::app::lab::Lab;
+use crate::app::signals;
 use crate::campaign::store::Campaign;
 use crate::web::Web;
 use crate::web::admin::campaign::variant_of;
@@ -39,6 +40,14 @@ impl<T: DeserializeOwned + 'static> FromRequest for Small<T> {
 #[serde(deny_unknown_fields)]
 pub struct Decision {
     variant: String,
+}
+
+/// Whether judging stored hits again only tells what would change.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Again {
+    #[serde(default)]
+    dry_run: bool,
 }
 
 /// How long a reviewer's link works.
@@ -93,6 +102,18 @@ pub async fn decide(web: web::Data<Web>, program: Program, name: web::Path<Strin
 /// `POST …/close`
 pub async fn close(web: web::Data<Web>, _program: Program, name: web::Path<String>) -> Result<HttpResponse, Fault> {
     step(&web, name, campaigns::close).await
+}
+
+/// `POST …/reclassify`
+pub async fn reclassify(
+    web: web::Data<Web>,
+    _program: Program,
+    name: web::Path<String>,
+    body: Small<Again>,
+) -> Result<HttpResponse, Fault> {
+    let campaign = find(&web, name.into_inner()).await?;
+    let report = web.run(move |lab| signals::reclassify(lab, &campaign, body.0.dry_run)).await?;
+    Ok(HttpResponse::Ok().json(report))
 }
 
 /// `POST …/share`

@@ -1,0 +1,232 @@
+//! `letterlab signal …`: machines told from people.
+//!
+//! The tables of networks, judging stored hits again, and trials of the rules on labelled user agents and on made-up letters.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Context;
+use rand::SeedableRng;
+use rand::rngs::ChaCha8Rng;
+
+use crate::app::campaigns;
+use crate::app::config::Config;
+use crate::app::lab::Lab;
+use crate::app::networks::{self, Publisher};
+use crate::app::signals;
+use crate::signal::scenario::{self, Outcome, SCENARIOS};
+use crate::signal::score::{Half, Score, class_of, misses, score_some};
+use crate::signal::{Class, HitKind};
+use crate::stats::{Count, Level, wilson};
+
+/// Machines told from people.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Signal {
+    /// Print how each label of a file of user agents is classified, and how long that takes
+    Score {
+        /// A tab-separated file: label, source, user agent
+        file: PathBuf,
+        /// Print the lines of one label that got another class; only of the half meant for looking at
+        #[arg(long, value_name = "LABEL")]
+        misses: Option<String>,
+    },
+    /// Play the nineteen scenarios of machines and people with known truth, and print what the rules make of them
+    Scenarios {
+        /// The same seed gives the same letters
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Letters per scenario
+        #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        letters: u32,
+    },
+    /// Judge stored hits again with the rules of this version, and print what changed
+    Reclassify {
+        /// One campaign by name or number; without it all of them
+        #[arg(long)]
+        campaign: Option<String>,
+        /// Change nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// The tables that say whose networks are whose
+    #[command(subcommand)]
+    Networks(Networks),
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Networks {
+    /// Fetch the publishers' lists and write the table new
+    Refresh {
+        /// Read the lists from files in this folder instead of fetching them
+        #[arg(long, value_name = "FOLDER")]
+        from: Option<PathBuf>,
+    },
+    /// Print how old the table is and what is in it
+    Show,
+    /// Print what an address is known as
+    Lookup {
+        /// An IPv4 or IPv6 address
+        address: std::net::IpAddr,
+    },
+}
+
+impl Signal {
+    /// Whether the command works on stored hits.
+    pub(super) const fn needs_data(&self) -> bool {
+        matches!(self, Self::Reclassify { .. })
+    }
+}
+
+pub(super) fn run(command: &Signal, settings: impl FnOnce() -> anyhow::Result<Config>) -> anyhow::Result<ExitCode> {
+    match command {
+        Signal::Score { file, misses } => score_file(file, misses.as_deref()),
+        Signal::Scenarios { seed, letters } => {
+            play_scenarios(*seed, *letters);
+            Ok(ExitCode::SUCCESS)
+        }
+        Signal::Networks(command) => run_networks(command, &settings()?),
+        Signal::Reclassify { .. } => anyhow::bail!("this command needs the databases"),
+    }
+}
+
+pub(super) fn with_lab(command: &Signal, lab: &Lab) -> anyhow::Result<ExitCode> {
+    let Signal::Reclassify { campaign, dry_run, json } = command else { anyhow::bail!("this command needs no databases") };
+    let chosen = match campaign {
+        Some(name) => vec![campaigns::find(lab, name)?],
+        None => campaigns::all(lab)?,
+    };
+    for campaign in chosen {
+        let report = signals::reclassify(lab, &campaign, *dry_run)?;
+        if *json {
+            println!("{}", serde_json::to_string(&report)?);
+            continue;
+        }
+        let verb = if *dry_run { "would change" } else { "changed" };
+        let changes = &report.changes;
+        println!(
+            "{}: {} letters, {} hits, {} {verb} under rules {}",
+            report.campaign, report.letters, changes.hits, changes.changed, report.ruleset
+        );
+        for ((kind, before, after), hits) in changes.moves.iter().filter(|((_, before, after), _)| before != after) {
+            println!("  {kind:<6} {before:<9} -> {after:<9} {hits:>9}");
+        }
+        for class in Class::ALL {
+            let sum = |of: &dyn Fn(Class, Class) -> bool| -> u64 {
+                changes.moves.iter().filter(|((_, before, after), _)| of(*before, *after)).map(|(_, hits)| hits).sum()
+            };
+            let (before, after) = (sum(&|before, _| before == class), sum(&|_, after| after == class));
+            println!("  {:<16} {before:>9} -> {after:>9}", class.as_str());
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn score_file(file: &Path, label: Option<&str>) -> anyhow::Result<ExitCode> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
+    if let Some(label) = label {
+        let wanted = match label {
+            "robot" => Class::Scanner,
+            "mail_proxy" => Class::Proxied,
+            "apple_prefetch" | "gmail_prefetch" => Class::Prefetch,
+            _ => Class::Human,
+        };
+        for number in misses(&text, label, wanted, Half::Seen) {
+            println!("{number}\t{}", text.lines().nth(number - 1).unwrap_or_default());
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let whole = score_some(&text, None);
+    print!("{whole}");
+    println!("opens called scanner {:>18}{:>18}{:>18}", "all", "half seen", "half unseen");
+    let (seen, unseen) = (score_some(&text, Some(Half::Seen)), score_some(&text, Some(Half::Unseen)));
+    for label in whole.opens.keys() {
+        let cell = |score: &Score| {
+            score.opens.get(label).map_or_else(String::new, |row| {
+                format!("{}/{} {:.2} %", row.count(Class::Scanner), row.total(), 100.0 * row.share(Class::Scanner))
+            })
+        };
+        println!("{label:<20} {:>18}{:>18}{:>18}", cell(&whole), cell(&seen), cell(&unseen));
+    }
+    println!("\ntime per hit: {:.2} µs", micros_per_hit(&text));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Every user agent as an open, several times over, the best round.
+fn micros_per_hit(text: &str) -> f64 {
+    let agents: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.splitn(3, '\t').nth(2)).collect();
+    let rounds = (0..5).map(|_| {
+        let began = Instant::now();
+        for agent in &agents {
+            std::hint::black_box(class_of(std::hint::black_box(agent), HitKind::Open));
+        }
+        began.elapsed().as_secs_f64() * 1e6 / agents.len().max(1) as f64
+    });
+    rounds.fold(f64::INFINITY, f64::min)
+}
+
+fn play_scenarios(seed: u64, letters: u32) {
+    println!(
+        "{letters} letters each, seed {seed}. Sensitivity: requests of machines not counted as a person's. Specificity: requests of people counted as"
+    );
+    println!(
+        "such. With Wilson's 95 % intervals. Clickers: recipients of whom a person clicked, how many of them are counted, and how many are invented.\n"
+    );
+    println!("{:<42} {:>26} {:>26} {:>9} {:>8} {:>9}", "scenario", "sensitivity %", "specificity %", "clickers", "counted", "invented");
+    let mut all = Outcome::default();
+    for (number, scenario) in SCENARIOS.iter().enumerate() {
+        let outcome =
+            scenario::play(scenario, letters, &mut ChaCha8Rng::seed_from_u64(seed.wrapping_mul(1000).wrapping_add(number as u64)));
+        print_outcome(scenario.name, &outcome);
+        all = all.plus(outcome);
+    }
+    print_outcome("all of them", &all);
+}
+
+fn print_outcome(name: &str, outcome: &Outcome) {
+    let share = |part: u64, whole: u64| match Count::new(part, whole).ok().and_then(|count| wilson(count, Level::USUAL).ok()) {
+        Some(interval) if whole > 0 => {
+            let percent = 100.0 * part as f64 / whole as f64;
+            format!("{percent:6.2} [{:6.2}, {:6.2}]", 100.0 * interval.lower, 100.0 * interval.upper)
+        }
+        _ => "-".to_owned(),
+    };
+    println!(
+        "{name:<42} {:>26} {:>26} {:>9} {:>8} {:>9}",
+        share(outcome.caught, outcome.machine),
+        share(outcome.kept, outcome.person),
+        outcome.clickers,
+        outcome.clickers_counted,
+        outcome.clickers_invented
+    );
+}
+
+fn run_networks(command: &Networks, config: &Config) -> anyhow::Result<ExitCode> {
+    let path = Path::new(&config.files.networks);
+    match command {
+        Networks::Refresh { from } => {
+            let say =
+                |publisher: &Publisher, found: usize| println!("  {:<16} {found:>7} networks from {}", publisher.kind, publisher.source);
+            let table = networks::refresh(config, from.as_deref(), &say)?;
+            println!("{} networks written to {}; a running service reads them when it starts again", table.networks, table.path.display());
+        }
+        Networks::Show => match networks::describe(path, crate::app::clock::Clock::wall().now())? {
+            Some(table) => {
+                println!("{}: {} networks, {} days old", path.display(), table.networks, table.days);
+                for (kind, count) in &table.kinds {
+                    println!("  {kind:<16} {count:>7}");
+                }
+            }
+            None => println!("{}: there is no table yet; `letterlab signal networks refresh` makes it", path.display()),
+        },
+        Networks::Lookup { address } => {
+            let table = networks::read(path)?;
+            let kind = table.kind_of(*address);
+            println!("{}: an open {:?}, a click {:?}", kind.as_str(), kind.meaning(HitKind::Open), kind.meaning(HitKind::Click));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
