@@ -312,6 +312,32 @@ mod tests {
     }
 
     #[test]
+    fn a_genuine_mac_does_not_carry_over_to_another_campaign_recipient_link_or_mode() {
+        let token = keys().seal(&payload(Kind::Click));
+        let mut parts = base32().decode(token.as_bytes()).unwrap();
+        let others = [
+            Payload { campaign: CampaignNumber(70_001), ..payload(Kind::Click) },
+            Payload { bearer: Bearer::Recipient(Pseudonym::from_bytes([8; 16])), ..payload(Kind::Click) },
+            Payload { link: Some(LinkNumber(301)), ..payload(Kind::Click) },
+            Payload { variant: VariantNumber(4), ..payload(Kind::Click) },
+            Payload { mode: RecordingMode::Identified, ..payload(Kind::Click) },
+            Payload { kind: Kind::Open, ..payload(Kind::Click) },
+        ];
+        for other in others {
+            let theirs = base32().decode(keys().seal(&other).as_bytes()).unwrap();
+            parts[..SIGNED_BYTES].copy_from_slice(&theirs[..SIGNED_BYTES]);
+            let mixed = base32().encode(&parts);
+            assert_eq!((keys().open(Kind::Click, &mixed), keys().open(Kind::Open, &mixed)), (Err(Forged), Err(Forged)), "{other:?}");
+        }
+        for garbage in ["=", " ", "\0", ".gif", "00000000"] {
+            assert_eq!(keys().open(Kind::Click, &format!("{token}{garbage}")), Err(Forged));
+        }
+        for length in 0..token.len() {
+            assert_eq!(keys().open(Kind::Click, &token[..length]), Err(Forged));
+        }
+    }
+
+    #[test]
     fn the_shared_token_of_an_arm_names_no_recipient() {
         let shared = Payload { bearer: Bearer::Arm { rest: true }, mode: RecordingMode::Aggregate, ..payload(Kind::Open) };
         assert_eq!(keys().open(Kind::Open, &keys().seal(&shared)), Ok(shared));

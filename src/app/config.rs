@@ -69,6 +69,8 @@ pub struct Database {
 pub struct Files {
     /// Signing keys.
     pub keys: PathBuf,
+    /// Hits on their way to the ledger; on a disk of this machine.
+    pub spool: PathBuf,
     /// Returned messages that were not understood.
     pub returned_mail: PathBuf,
     /// Whose networks are whose; empty for none. A file that is not there yet is none.

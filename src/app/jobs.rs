@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 use tokio::sync::watch as channel;
 
-use crate::app::lab::Lab;
+use crate::app::lab::{Lab, snapshot_of};
 use crate::app::{campaigns as verbs, clock};
 use crate::bridge::{launch, relay};
 use crate::campaign::state::State;
@@ -30,7 +30,7 @@ use crate::report::counts::kind;
 use crate::report::judged;
 use crate::report::page::Outcome;
 use crate::report::results::due;
-use crate::tracking::targets::Target;
+use crate::tracking::{snapshot, targets::Target};
 
 /// How long between rounds when nobody nudges.
 const ROUND: Duration = Duration::from_millis(500);
@@ -40,6 +40,9 @@ const RELAY_WAIT: Duration = Duration::from_secs(15);
 const CLOSED_LATELY: SignedDuration = SignedDuration::from_hours(48);
 /// How long a batch is a worker's: [`HOLD`](crate::delivery::send::HOLD), and the time-outs of the letter it is at then.
 const LEASE: SignedDuration = SignedDuration::from_mins(45);
+
+/// How long hits may take to reach the disk before a test is looked at: with a full disk they must not hold it up for ever.
+const SETTLE: Duration = Duration::from_secs(10);
 
 /// What a round of [`tidy`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
@@ -76,6 +79,7 @@ pub fn tidy(lab: &Lab) -> anyhow::Result<Tidied> {
     let mut tidied = Tidied::default();
     let (requeued, lost) = lab.vault.write(|conn| deliveries::expire_leases(conn, now, clock::fresh))?;
     tidied.expired = requeued + lost;
+    load_what_is_due(lab, now)?;
     tidied.relayed = relay::relay(&lab.vault, &lab.ledger)?;
     tidied.projected = projection::advance(&lab.ledger)?;
     tidied.watched = watch(lab, &tidied, now)?;
@@ -189,8 +193,7 @@ fn look(lab: &Lab, round: &Tidied, now: Timestamp) -> DbResult<usize> {
     let mut looked_at = 0;
     for campaign in lab.ledger.read(campaigns::not_looked_at)? {
         let Some(due) = due(&campaign).filter(|due| now >= *due) else { continue };
-        // Hits that wait to be stored happened before now, perhaps before the sealed time.
-        if lab.tracker.intake.waiting() > 0 || !is_counted(round) {
+        if !is_counted(round) {
             return Ok(looked_at);
         }
         if campaign.definition.design.method == Method::Anytime {
@@ -245,6 +248,16 @@ fn decide_by_rule(lab: &Lab, campaign: &Campaign, now: Timestamp) -> anyhow::Res
     Ok(true)
 }
 
+/// A test is looked at with every hit up to its sealed time: those on their way are loaded first.
+fn load_what_is_due(lab: &Lab, now: Timestamp) -> anyhow::Result<()> {
+    let waiting = lab.ledger.read(campaigns::not_looked_at)?;
+    if waiting.iter().filter_map(due).any(|due| now >= due) {
+        lab.tracker.intake.settle(SETTLE);
+        lab.tracker.loader.load()?;
+    }
+    Ok(())
+}
+
 fn count_unstored_hits(lab: &Lab) -> DbResult<()> {
     let (refused, unrecorded) = lab.tracker.counts.take();
     if refused + unrecorded == 0 {
@@ -285,6 +298,12 @@ pub fn refresh_targets(lab: &Lab) -> DbResult<()> {
     known.replace(targets);
     known.withdraw(withdrawn);
     known.withdrawals_looked_up(now);
+    if known.take_changed()
+        && let Err(error) = snapshot::save(&snapshot_of(&lab.config), known)
+    {
+        known.keep_changed();
+        tracing::error!(error = &error as &dyn std::error::Error, "{error}");
+    }
     Ok(())
 }
 
@@ -357,6 +376,11 @@ async fn lease(lab: &Lab, campaign: &Campaign) -> anyhow::Result<Vec<crate::deli
 
 /// Runs everything until `stop` says so; workers finish the letter they are at and hand the rest of their batch back.
 pub async fn run(lab: Lab, stop: channel::Receiver<bool>) {
+    lab.tracker.intake.prepare();
+    let loading = {
+        let (lab, stop) = (lab.clone(), stop.clone());
+        tokio::task::spawn_blocking(move || lab.tracker.loader.run(|| *stop.borrow()))
+    };
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(tidy_until(lab.clone(), stop.clone()));
     for _ in 0..lab.config.delivery.workers {
@@ -366,6 +390,9 @@ pub async fn run(lab: Lab, stop: channel::Receiver<bool>) {
         if let Err(error) = ended {
             tracing::error!(error = &error as &dyn std::error::Error, "background work ended unexpectedly");
         }
+    }
+    if loading.await.is_err() {
+        tracing::error!("loading hits ended unexpectedly; they stay in the spool until the next start");
     }
     // Outcomes of the last letters.
     lab.journal.flush().await;

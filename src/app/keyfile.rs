@@ -10,9 +10,10 @@
 //! secret = "…"
 //! ```
 //!
-//! It is never printed and never written again once it exists. The same holds for the DKIM keys, a PEM file each.
+//! It is never printed, and once it exists only [`rotate`] writes it: a new key on top, everything else kept. DKIM keys, a PEM file
+//! each, are never printed nor written again.
 //!
-//! Cast: [`read_or_create`], [`dkim_keys`] (those the settings name), [`write_private`].
+//! Cast: [`read_or_create`], [`rotate`], [`dkim_keys`] (those the settings name), [`write_private`].
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -46,6 +47,14 @@ pub fn read_or_create(path: &Path, fresh: [u8; 32]) -> anyhow::Result<Keys> {
     if !path.exists() {
         create(path, fresh).with_context(|| format!("the key file {} cannot be made", path.display()))?;
     }
+    let mut keys = read(path)?;
+    let older = keys.split_off(1);
+    let Some(current) = keys.pop() else { bail!("the key file {} has no [[key]]", path.display()) };
+    Ok(Keys::new(current, older))
+}
+
+/// The ids and secrets of a key file, the one that seals first; there is at least one.
+fn read(path: &Path) -> anyhow::Result<Vec<(u8, [u8; 32])>> {
     let text = std::fs::read_to_string(path).with_context(|| format!("the key file {} cannot be read", path.display()))?;
     // Not the parser's own message: it would quote the line, and the line holds a secret.
     let file: File = match toml::from_str(&text) {
@@ -65,9 +74,7 @@ pub fn read_or_create(path: &Path, fresh: [u8; 32]) -> anyhow::Result<Keys> {
     if keys.is_empty() {
         bail!("the key file {} has no [[key]]; restore it from a backup", path.display());
     }
-    let older = keys.split_off(1);
-    let Some(current) = keys.pop() else { bail!("the key file {} has no [[key]]", path.display()) };
-    Ok(Keys::new(current, older))
+    Ok(keys)
 }
 
 /// Reads the DKIM keys that the settings name.
@@ -109,12 +116,44 @@ fn create(path: &Path, fresh: [u8; 32]) -> std::io::Result<()> {
     let secret = data_encoding::HEXLOWER.encode(&fresh);
     let text = format!(
         "# Keys that sign pixels, links and return addresses. Keep them secret and back them up: without them, letters already sent stop working.\n\
-         # To rotate, add a new [[key]] with another id above this one and keep this one below.\n\n[[key]]\nid = 1\nsecret = \"{secret}\"\n"
+         # `letterlab keys rotate` puts a new key on top; the first signs, the others keep older letters working.\n\n[[key]]\nid = 1\nsecret = \"{secret}\"\n"
     );
     match write_private(path, &text) {
         Err(failed) if failed.kind() != std::io::ErrorKind::AlreadyExists => Err(failed),
         Ok(()) | Err(_) => Ok(()),
     }
+}
+
+/// Puts a new key with `fresh` as its secret before those there are: it seals from the next start on, older letters keep working. Answers
+/// the new key's id.
+///
+/// # Errors
+/// A file that cannot be read, understood or replaced, or that has all 256 keys. The file is replaced whole or not at all.
+pub fn rotate(path: &Path, fresh: [u8; 32]) -> anyhow::Result<u8> {
+    let keys = read(path)?;
+    let newest = keys.first().map_or(0, |(id, _)| *id);
+    let free = (1..=u8::MAX).map(|step| newest.wrapping_add(step)).find(|id| !keys.iter().any(|(known, _)| known == id));
+    let Some(id) = free else {
+        bail!("the key file {} has all 256 keys it can have; remove the oldest: letters signed with it stop working", path.display())
+    };
+    let text = std::fs::read_to_string(path).with_context(|| format!("the key file {} cannot be read", path.display()))?;
+    // Comments at the beginning stay there.
+    let first = text.find("[[key]]").unwrap_or_default();
+    let (comments, older) = text.split_at(first);
+    let secret = data_encoding::HEXLOWER.encode(&fresh);
+    let replaced = replace(path, &format!("{comments}[[key]]\nid = {id}\nsecret = \"{secret}\"\n\n{older}"));
+    replaced.with_context(|| format!("the key file {} cannot be replaced; it is as it was", path.display()))?;
+    Ok(id)
+}
+
+fn replace(path: &Path, text: &str) -> std::io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Made for its owner only (mode 600).
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(text.as_bytes())?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|failed| failed.error)?;
+    std::fs::File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]
@@ -158,5 +197,44 @@ mod tests {
             let error = format!("{:#}", dkim_keys(&[entry(name)]).unwrap_err());
             assert!(error.contains(name) && !error.contains("c0ffee"), "{error}");
         }
+    }
+
+    #[test]
+    fn rotating_puts_a_new_key_first_and_keeps_the_others_and_the_comments() {
+        use crate::token::Kind;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys.toml");
+        let payload = crate::token::Payload {
+            kind: Kind::Open,
+            campaign: crate::ids::CampaignNumber(1),
+            bearer: crate::token::Bearer::Arm { rest: false },
+            variant: crate::ids::VariantNumber(0),
+            link: None,
+            mode: crate::ids::RecordingMode::Aggregate,
+        };
+        let mut tokens = vec![read_or_create(&path, [1; 32]).unwrap().seal(&payload)];
+        for round in 2..6 {
+            assert_eq!(rotate(&path, [round; 32]).unwrap(), round);
+            tokens.push(read_or_create(&path, [0; 32]).unwrap().seal(&payload));
+        }
+        let keys = read_or_create(&path, [0; 32]).unwrap();
+        assert!(tokens.iter().all(|token| keys.open(Kind::Open, token) == Ok(payload)), "every letter sent so far still works");
+        tokens.dedup();
+        assert_eq!(tokens.len(), 5);
+        assert!(std::fs::read_to_string(&path).unwrap().starts_with("# Keys that sign"));
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no copy of a secret is left behind");
+    }
+
+    #[test]
+    fn a_key_id_is_never_given_twice_and_a_missing_file_is_not_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys.toml");
+        assert!(rotate(&path, [1; 32]).is_err());
+        let key = |id| format!("[[key]]\nid = {id}\nsecret = \"{}\"\n", "ab".repeat(32));
+        std::fs::write(&path, key(255) + &key(0)).unwrap();
+        assert_eq!(rotate(&path, [1; 32]).unwrap(), 1);
+        std::fs::write(&path, (0..=255).map(key).collect::<String>()).unwrap();
+        assert!(rotate(&path, [1; 32]).unwrap_err().to_string().contains("256"));
     }
 }

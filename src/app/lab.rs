@@ -5,6 +5,7 @@
 //! It has no verbs of its own: what can be done is in [`super::campaigns`], what happens by itself in [`super::jobs`].
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
@@ -15,13 +16,13 @@ use crate::app::clock::{self, Clock};
 use crate::app::config::Config;
 use crate::app::keyfile;
 use crate::bounce;
-use crate::db::{LedgerDb, Location, VaultDb};
+use crate::db::{DbError, DbResult, LedgerDb, Location, VaultDb};
 use crate::delivery::dkim::DkimKeys;
 use crate::delivery::journal::{self, Journal};
 use crate::delivery::send::{Letters, Post, Site};
 use crate::ids::{CampaignNumber, EventId};
 use crate::token::Keys;
-use crate::tracking::{Counts, Tracker, intake, targets::Targets};
+use crate::tracking::{Counts, Tracker, intake, loader::Loader, snapshot, targets::Targets};
 
 /// A running Letterlab. Copies share everything.
 #[derive(Clone)]
@@ -73,14 +74,21 @@ impl Lab {
     pub fn open(config: Config, clock: Clock) -> anyhow::Result<(Self, Background)> {
         let keys = keyfile::read_or_create(&config.files.keys, clock::fresh_key())?;
         let dkim = keyfile::dkim_keys(&config.domain.dkim)?;
-        let vault = VaultDb::open(&config.database.vault.parse::<Location>()?)?;
-        let ledger = LedgerDb::open(&config.database.ledger.parse::<Location>()?)?;
+        let targets = Targets::default();
+        let knows_campaigns = snapshot::load(&snapshot_of(&config), &targets).unwrap_or_else(|error| {
+            tracing::warn!(error = &error as &dyn std::error::Error, "{error}");
+            false
+        });
+        let vault = reach(&config.database.vault, knows_campaigns, VaultDb::open, VaultDb::open_later)?;
+        let ledger = reach(&config.database.ledger, knows_campaigns, LedgerDb::open, LedgerDb::open_later)?;
         let networks = super::networks::read(std::path::Path::new(&config.files.networks))?;
         let owner: Arc<str> = EventId::from_bytes(clock::fresh()).to_string().into();
-        let (intake, intake_writer) = intake::start(ledger.clone()).context("the writer of hits cannot be started")?;
+        let spool = &config.files.spool;
+        let (intake, intake_writer) = intake::start(spool.clone(), clock::fresh).context("the writer of hits cannot be started")?;
+        let loader = Loader::new(ledger.clone(), spool.clone(), clock::fresh, &intake);
         let (journal, journal_writer) =
             journal::start(vault.clone(), owner.to_string()).context("the writer of deliveries cannot be started")?;
-        let tracker = Tracker { keys: keys.clone(), targets: Targets::default(), intake, networks, counts: Counts::default() };
+        let tracker = Tracker { keys: keys.clone(), targets, intake, loader, networks, counts: Counts::default() };
         let lab = Self {
             config: Arc::new(config),
             vault,
@@ -95,7 +103,15 @@ impl Lab {
             returned: Arc::default(),
             letters: Arc::default(),
         };
-        super::jobs::refresh_targets(&lab).context("campaigns cannot be read")?;
+        if let Err(error) = super::jobs::refresh_targets(&lab) {
+            if !knows_campaigns {
+                return Err(anyhow::Error::new(error).context("campaigns cannot be read"));
+            }
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the database is away; pixels and links work from the snapshot of campaigns"
+            );
+        }
         Ok((lab, Background { intake: intake_writer, journal: journal_writer }))
     }
 
@@ -174,4 +190,23 @@ pub fn compile_letters(campaign: &crate::campaign::store::Campaign) -> anyhow::R
         trap_link: definition.trap_link,
         arms: arms.into_iter().map(|arm| arm.letter).collect(),
     })
+}
+
+/// Where the tracker's knowledge of campaigns is kept for a start without a database.
+pub(super) fn snapshot_of(config: &Config) -> PathBuf {
+    config.files.spool.join("campaigns.snapshot")
+}
+
+/// Opens a database. With a snapshot of campaigns at hand, one that is away is opened when it comes back: pixels and links go on meanwhile.
+fn reach<D>(
+    location: &str,
+    may_be_away: bool,
+    open: fn(&Location) -> DbResult<D>,
+    open_later: fn(&Location) -> DbResult<D>,
+) -> anyhow::Result<D> {
+    let location = location.parse()?;
+    match open(&location) {
+        Err(DbError::Unavailable { .. }) if may_be_away => Ok(open_later(&location)?),
+        opened => Ok(opened?),
+    }
 }

@@ -32,8 +32,12 @@ pub struct Status {
     pub uncounted: i64,
     /// Outcomes not yet copied to the ledger; at most 1,000 are counted.
     pub unrelayed: usize,
-    /// Hits waiting to be made durable.
-    pub hits_waiting: usize,
+    /// Hits on their way to the ledger: in memory and in the spool.
+    pub hits_waiting: u64,
+    /// Whether the spool can be written; when not, hits wait in memory and may be shed.
+    pub spool_works: bool,
+    /// Segments of the spool that could not be read, or not all of them, and were set aside.
+    pub spool_set_aside: usize,
     /// Hits shed because too many were waiting, since the start.
     pub hits_shed: u64,
     /// Hits stored.
@@ -63,7 +67,7 @@ pub struct Law {
 ///
 /// # Errors
 /// When a database cannot be read.
-pub fn status(lab: &Lab) -> Result<Status, DbError> {
+pub fn status(lab: &Lab) -> anyhow::Result<Status> {
     let mut laws = Vec::new();
     let mut counted_hits = 0;
     let (all, given, projected, stored, refused, unrecorded) = lab.ledger.read(|conn| {
@@ -102,13 +106,16 @@ pub fn status(lab: &Lab) -> Result<Status, DbError> {
             holds: stored == counted_hits + deleted,
         });
     }
+    let (spooled, spool_set_aside) = lab.tracker.loader.backlog()?;
     Ok(Status {
         vault: lab.vault.location().to_string(),
         ledger: lab.ledger.location().to_string(),
         laws,
         uncounted: given - projected,
         unrelayed: lab.vault.read(|conn| deliveries::outcomes_waiting(conn, 1000))?.len(),
-        hits_waiting: lab.tracker.intake.waiting(),
+        hits_waiting: lab.tracker.intake.waiting() + spooled,
+        spool_works: !lab.tracker.intake.is_stalled(),
+        spool_set_aside,
         hits_shed: lab.tracker.intake.shed(),
         hits_stored: stored,
         hits_refused: refused,

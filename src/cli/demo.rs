@@ -176,6 +176,7 @@ fn settings(scratch: &Path, base_url: &str, relay_port: u16) -> anyhow::Result<C
     settings.files.keys = inside("keys.toml");
     settings.files.returned_mail = inside("returned-mail");
     settings.domain.key_folder = inside("dkim");
+    settings.files.spool = inside("spool");
     settings.bounce.domain = format!("bounces.{DOMAIN}");
     settings.relay = RelaySettings {
         host: "127.0.0.1".to_owned(),
@@ -367,7 +368,7 @@ fn settle(lab: &Lab) -> anyhow::Result<()> {
         if status.uncounted == 0 && status.unrelayed == 0 && status.hits_waiting == 0 {
             return Ok(());
         }
-        still.check((status.uncounted.unsigned_abs(), status.unrelayed as u64, status.hits_waiting as u64, 0))?;
+        still.check((status.uncounted.unsigned_abs(), status.unrelayed as u64, status.hits_waiting, 0))?;
     }
 }
 

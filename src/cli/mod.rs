@@ -11,6 +11,7 @@ mod demo;
 mod domain;
 mod image;
 mod import;
+mod keys;
 mod letter;
 mod letters;
 mod power;
@@ -95,6 +96,9 @@ enum Command {
     /// Try letters out, and say in what letters differ
     #[command(subcommand)]
     Letters(letters::Letters),
+    /// Change the keys that sign pixels and links
+    #[command(subcommand)]
+    Keys(keys::Keys),
     /// Print the settings file with every default
     Config,
 }
@@ -129,6 +133,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Command::Signal(command) if command.needs_data() => with_lab(file, |lab| signal::with_lab(&command, lab)),
         Command::Signal(command) => signal::run(&command, || settings(file)),
         Command::Letters(command) => letters::run(&command),
+        Command::Keys(command) => keys::run(&command, &settings(file)?),
         Command::Config => {
             print!("{}", config::DEFAULTS);
             Ok(ExitCode::SUCCESS)

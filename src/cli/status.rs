@@ -31,6 +31,13 @@ pub(super) fn run(command: &Status, lab: &Lab) -> anyhow::Result<ExitCode> {
         for law in &status.laws {
             println!("  {:<6} {}: {}", if law.holds { "holds" } else { "BROKEN" }, law.name, law.numbers);
         }
+        println!(
+            "  hits: {} stored, {} on their way, {} refused, {} unrecorded, {} shed since the start",
+            status.hits_stored, status.hits_waiting, status.hits_refused, status.hits_unrecorded, status.hits_shed
+        );
+        if status.spool_set_aside > 0 {
+            println!("  {} segments of the spool could not be read, or not all of them, and were set aside", status.spool_set_aside);
+        }
         println!("  {} events to be counted, {} outcomes to be copied", status.uncounted, status.unrelayed);
         println!("  {} letters' hits to be judged together, {} not final", status.letters_to_judge.0, status.letters_to_judge.1);
         match &status.networks {

@@ -13,6 +13,8 @@ use std::marker::PhantomData;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use diesel::connection::{AnsiTransactionManager, TransactionManager};
@@ -192,11 +194,13 @@ pub struct Db<R: Room> {
     readers: Pool<Manager<R>>,
     writer: Pool<Manager<R>>,
     location: Location,
+    /// Whether the tables are known to be up to date.
+    ready: Arc<AtomicBool>,
 }
 
 impl<R: Room> Clone for Db<R> {
     fn clone(&self) -> Self {
-        Self { readers: self.readers.clone(), writer: self.writer.clone(), location: self.location.clone() }
+        Self { readers: self.readers.clone(), writer: self.writer.clone(), location: self.location.clone(), ready: self.ready.clone() }
     }
 }
 
@@ -214,10 +218,17 @@ impl<R: Room> Db<R> {
         if let Location::Sqlite(path) = location {
             make_private_file(path).map_err(|error| unavailable::<R>(location, error))?;
         }
-        // Tables first, over a connection of its own: a pool would retry a refusal until its time-out.
-        let mut first = connect(location).map_err(|error| unavailable::<R>(location, error))?;
-        migrate::bring_up_to_date::<R>(&mut first)?;
-        drop(first);
+        let later = Self::open_later(location)?;
+        later.bring_up_to_date()?;
+        Ok(later)
+    }
+
+    /// As [`Db::open`], but without asking the database: the first call that reaches it brings its tables up to date.
+    ///
+    /// # Errors
+    /// [`DbError::Unavailable`] when the pool cannot be made.
+    pub fn open_later(location: &Location) -> DbResult<Self> {
+        let ready = Arc::new(AtomicBool::new(false));
         let pool = |size| {
             Pool::builder()
                 .max_size(size)
@@ -229,12 +240,23 @@ impl<R: Room> Db<R> {
                 .map_err(|error| unavailable::<R>(location, error))
         };
         match location {
-            Location::Sqlite(_) => Ok(Self { readers: pool(SQLITE_READERS)?, writer: pool(1)?, location: location.clone() }),
+            Location::Sqlite(_) => Ok(Self { readers: pool(SQLITE_READERS)?, writer: pool(1)?, location: location.clone(), ready }),
             Location::Postgres(_) => {
                 let shared = pool(POSTGRES_CONNECTIONS)?;
-                Ok(Self { readers: shared.clone(), writer: shared, location: location.clone() })
+                Ok(Self { readers: shared.clone(), writer: shared, location: location.clone(), ready })
             }
         }
+    }
+
+    fn bring_up_to_date(&self) -> DbResult<()> {
+        if self.ready.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        // Over a connection of its own: a pool would retry a refusal until its time-out.
+        let mut first = connect(&self.location).map_err(|error| unavailable::<R>(&self.location, error))?;
+        migrate::bring_up_to_date::<R>(&mut first)?;
+        self.ready.store(true, Ordering::Release);
+        Ok(())
     }
 
     /// Where this database is.
@@ -247,6 +269,7 @@ impl<R: Room> Db<R> {
     /// # Errors
     /// [`DbError::Unavailable`] when no connection can be had, and whatever `work` answers.
     pub fn read<T, E: From<DbError>>(&self, work: impl FnOnce(&mut Conn<R>) -> Result<T, E>) -> Result<T, E> {
+        self.bring_up_to_date()?;
         let mut connection = self.readers.get().map_err(|error| unavailable::<R>(&self.location, error))?;
         work(&mut connection)
     }
@@ -256,6 +279,7 @@ impl<R: Room> Db<R> {
     /// # Errors
     /// [`DbError::Unavailable`] when no connection can be had, a failed commit, and whatever `work` answers.
     pub fn write<T, E: From<DbError>>(&self, work: impl FnOnce(&mut Conn<R>) -> Result<T, E>) -> Result<T, E> {
+        self.bring_up_to_date()?;
         let mut connection = self.writer.get().map_err(|error| unavailable::<R>(&self.location, error))?;
         begin(&mut connection.connection).map_err(DbError::from)?;
         let answer = work(&mut connection);

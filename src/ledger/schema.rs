@@ -34,4 +34,7 @@ diesel::table! {
 diesel::table! {
     withdrawal (pseudonym) { pseudonym -> Text, at -> BigInt, }
 }
-diesel::allow_tables_to_appear_in_same_query!(subject, event, tally, counter, look, watch, withdrawal);
+diesel::table! {
+    spool (id) { id -> Text, segment -> BigInt, place -> BigInt, damaged -> Bool, }
+}
+diesel::allow_tables_to_appear_in_same_query!(subject, event, tally, counter, look, watch, withdrawal, spool);

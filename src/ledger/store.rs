@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use crate::db::{AnyConnection, DbError, DbResult, LedgerConn};
 use crate::ids::{CampaignNumber, EventId, LinkNumber, Pseudonym, RecordingMode, VariantNumber};
 use crate::ledger::event::{Event, EventKind, Hit, Whose};
-use crate::ledger::schema::{counter, event, subject, tally, withdrawal};
+use crate::ledger::schema::{counter, event, spool, subject, tally, withdrawal};
 use crate::ledger::subject::{Part, State, Subject};
 use crate::signal::{Reasons, Verdict};
 
@@ -220,6 +220,38 @@ pub fn append_hits(conn: &mut LedgerConn, hits: &[Event]) -> DbResult<(usize, us
     }
     let kept: Vec<Event> = hits.iter().filter(|hit| of(hit).is_none_or(|pseudonym| !withdrawn.contains(&pseudonym))).cloned().collect();
     Ok((append(conn, &kept)?, hits.len() - kept.len()))
+}
+
+/// How far a spool of hits is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Position {
+    /// Segments before this one are loaded.
+    pub segment: u64,
+    /// Bytes of this one that are.
+    pub place: u64,
+    /// Whether something in them could not be read.
+    pub damaged: bool,
+}
+
+/// How far a spool is loaded; the beginning for one never heard of.
+pub fn spool_position(conn: &mut LedgerConn, id: &str) -> DbResult<Position> {
+    let row: Option<(i64, i64, bool)> =
+        spool::table.find(id).select((spool::segment, spool::place, spool::damaged)).first(conn.sql()).optional()?;
+    let number = |value: i64| u64::try_from(value).map_err(|_| DbError::unreadable("a place in a spool", value));
+    row.map_or(Ok(Position::default()), |(segment, place, damaged)| {
+        Ok(Position { segment: number(segment)?, place: number(place)?, damaged })
+    })
+}
+
+/// Notes how far a spool is loaded. Call inside the transaction that stores its hits.
+pub fn set_spool_position(conn: &mut LedgerConn, id: &str, position: Position) -> DbResult<()> {
+    let number = |value: u64| i64::try_from(value).map_err(|_| DbError::unreadable("a place in a spool", value));
+    let values =
+        (spool::segment.eq(number(position.segment)?), spool::place.eq(number(position.place)?), spool::damaged.eq(position.damaged));
+    if diesel::update(spool::table.find(id)).set(values).execute(conn.sql())? == 0 {
+        diesel::insert_into(spool::table).values((spool::id.eq(id), values.0, values.1, values.2)).execute(conn.sql())?;
+    }
+    Ok(())
 }
 
 /// Up to `limit` events after the cursor, in order, with the number of the last.

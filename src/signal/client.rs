@@ -11,6 +11,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::agent_memory::remembered;
 use super::class::{InvalidWord, read_word};
 use super::network::{NetworkKind, NetworkTable};
 use super::rules::Sign;
@@ -256,7 +257,7 @@ pub struct Client {
 
 /// Reduces a request to closed values.
 pub fn reduce(facts: RequestFacts<'_>, networks: &NetworkTable) -> Client {
-    let agent = read_agent(facts.user_agent);
+    let agent = remembered(facts.user_agent, read_agent);
     Client {
         method: match facts.method {
             "GET" => MethodKind::Get,
@@ -303,7 +304,8 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
 }
 
 /// All that is told from a user agent.
-struct Agent {
+#[derive(Clone, Copy)]
+pub(super) struct Agent {
     kind: AgentKind,
     family: ClientFamily,
     device: DeviceClass,

@@ -17,6 +17,7 @@
 //! Hits are classified here, not people. The room never touches a clock, a disk, a socket or a database, and it returns
 //! nothing from which an address or a user agent could be recovered.
 
+mod agent_memory;
 pub mod class;
 pub mod client;
 pub mod context;

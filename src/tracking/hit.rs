@@ -1,6 +1,6 @@
 //! One request for a pixel or a link: is the token ours, may it be recorded, and what does it mean?
 //!
-//! Cast: [`admit`], its answer [`Admission`], [`Recorded`] (the event to store).
+//! Cast: [`admit`] and its answer [`Admission`]; its two steps, [`open`] and [`admit_opened`].
 //!
 //! Pure but for what is held in memory: no database is asked, so a forged token costs none, and an outage changes nothing.
 
@@ -28,23 +28,46 @@ pub enum Admission {
 
 /// Judges a request. `id` names the event it may become.
 pub fn admit(tracker: &Tracker, kind: HitKind, token: &str, facts: RequestFacts<'_>, now: Timestamp, id: EventId) -> Admission {
-    let token_kind = match kind {
+    let Some(payload) = open(tracker, kind, token) else { return Admission::Refused };
+    let measured = tracker.targets.campaign(payload.campaign).is_some_and(|target| target.records);
+    match admit_opened(tracker, kind, &payload, measured, facts, now, id) {
+        Some(event) => Admission::Recorded(payload, Box::new(event)),
+        None => Admission::Unrecorded(payload),
+    }
+}
+
+/// Opens a token; a forged one is counted.
+pub fn open(tracker: &Tracker, kind: HitKind, token: &str) -> Option<Payload> {
+    let kind = match kind {
         HitKind::Open => Kind::Open,
         HitKind::Click => Kind::Click,
     };
-    let Ok(payload) = tracker.keys.open(token_kind, token) else {
+    let payload = tracker.keys.open(kind, token).ok();
+    if payload.is_none() {
         tracker.counts.refused();
-        return Admission::Refused;
-    };
-    if !may_record(tracker, &payload) {
+    }
+    payload
+}
+
+/// Judges a request whose token is open. None: nothing may be recorded, and that was counted. `measured` says whether its campaign is.
+pub fn admit_opened(
+    tracker: &Tracker,
+    kind: HitKind,
+    payload: &Payload,
+    measured: bool,
+    facts: RequestFacts<'_>,
+    now: Timestamp,
+    id: EventId,
+) -> Option<Event> {
+    if !measured || !may_record(tracker, payload) {
         tracker.counts.unrecorded();
-        return Admission::Unrecorded(payload);
+        return None;
     }
     let client = reduce(facts, &tracker.networks);
     // The relay's clock is not the mailbox's: how long ago a letter was delivered is not known here, so rules on it stay off.
     let is_trap = kind == HitKind::Click && payload.link == Some(TRAP_LINK);
     let verdict = if is_trap { trapped() } else { classify(kind, &client, DeliveryAge::Unknown) };
-    let event = Event {
+    Some(Event {
         id,
         campaign: payload.campaign,
         whose: match payload.bearer {
@@ -58,12 +81,10 @@ pub fn admit(tracker: &Tracker, kind: HitKind, token: &str, facts: RequestFacts<
         at: now,
         hit: Some(Hit { link: payload.link, verdict, family: client.family, device: client.device, multiplicity: 1 }),
         reason: None,
-    };
-    Admission::Recorded(payload, Box::new(event))
+    })
 }
 
 fn may_record(tracker: &Tracker, payload: &Payload) -> bool {
-    let measured = tracker.targets.campaign(payload.campaign).is_some_and(|target| target.records);
     let withdrawn = matches!(payload.bearer, Bearer::Recipient(pseudonym) if tracker.targets.is_withdrawn(pseudonym));
-    measured && !withdrawn && payload.mode != RecordingMode::Off
+    !withdrawn && payload.mode != RecordingMode::Off
 }

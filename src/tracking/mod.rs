@@ -1,12 +1,22 @@
 //! Tracking: a hit → a durable event.
 //!
 //! Cast: [`hit`] (is the token ours, may it be recorded, what does it mean), [`targets`] (where links lead, held in memory),
-//! [`intake`] (one writer that makes hits durable in groups), [`Tracker`] (the three together, shared by every worker).
+//! [`snapshot`] (the same in a file, for a start without a database), [`intake`] (one writer that makes hits durable in the spool, in groups),
+//! [`gate`] (where workers wait for it), [`loader`] (from the spool to the ledger), [`Tracker`] (all together, shared by every worker).
+//!
+//! One path, always the same: hit → spool (segments of checksummed groups of records, one folder per process: `segment`, `record`, `slot`) →
+//! acknowledged → loaded into the ledger → segment deleted. With the database there or away, SQLite or PostgreSQL.
 //!
 //! It opens the ledger only. Addresses and user agents stop in `signal::client`; nothing here could write one.
 
+pub mod gate;
 pub mod hit;
 pub mod intake;
+pub mod loader;
+mod record;
+mod segment;
+mod slot;
+pub mod snapshot;
 pub mod targets;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,6 +32,8 @@ pub struct Tracker {
     pub targets: targets::Targets,
     /// Makes hits durable.
     pub intake: intake::Intake,
+    /// Moves them to the ledger.
+    pub loader: loader::Loader,
     /// Whose networks are whose.
     pub networks: NetworkTable,
     /// What was answered without being stored.

@@ -5,6 +5,7 @@
 //! A link's destination comes from here, never from the request. A campaign that is not here yet is asked for once by the caller.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use jiff::{SignedDuration, Timestamp};
@@ -13,7 +14,7 @@ use crate::ids::{CampaignNumber, LinkNumber, Pseudonym, VariantNumber};
 use crate::token::TRAP_LINK;
 
 /// One campaign, as the tracker needs it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Target {
     /// Whether its hits are recorded now.
     pub records: bool,
@@ -27,6 +28,7 @@ pub struct Targets {
     campaigns: RwLock<HashMap<CampaignNumber, Arc<Target>>>,
     withdrawn: RwLock<HashSet<Pseudonym>>,
     withdrawn_until: Mutex<Option<Timestamp>>,
+    changed: AtomicBool,
 }
 
 impl Targets {
@@ -42,7 +44,18 @@ impl Targets {
 
     /// Replaces everything known of campaigns.
     pub fn replace(&self, campaigns: HashMap<CampaignNumber, Arc<Target>>) {
-        *self.campaigns.write().unwrap_or_else(PoisonError::into_inner) = campaigns;
+        let mut known = self.campaigns.write().unwrap_or_else(PoisonError::into_inner);
+        // Links never change once sealed: comparing whose they are is enough.
+        let is_same = known.len() == campaigns.len()
+            && campaigns.iter().all(|(number, new)| {
+                known
+                    .get(number)
+                    .is_some_and(|old| old.records == new.records && (Arc::ptr_eq(&old.links, &new.links) || old.links == new.links))
+            });
+        if !is_same {
+            *known = campaigns;
+            self.changed.store(true, Ordering::Release);
+        }
     }
 
     /// Whether this recipient's measurement was withdrawn.
@@ -64,6 +77,33 @@ impl Targets {
 
     /// Stops recording these recipients from now on.
     pub fn withdraw(&self, pseudonyms: impl IntoIterator<Item = Pseudonym>) {
-        self.withdrawn.write().unwrap_or_else(PoisonError::into_inner).extend(pseudonyms);
+        let mut withdrawn = self.withdrawn.write().unwrap_or_else(PoisonError::into_inner);
+        let before = withdrawn.len();
+        withdrawn.extend(pseudonyms);
+        if withdrawn.len() != before {
+            self.changed.store(true, Ordering::Release);
+        }
+    }
+
+    /// Whether anything changed since this was asked last.
+    pub fn take_changed(&self) -> bool {
+        self.changed.swap(false, Ordering::AcqRel)
+    }
+
+    /// Asks for the next [`Targets::take_changed`] to say yes: what it was asked for did not work.
+    pub fn keep_changed(&self) {
+        self.changed.store(true, Ordering::Release);
+    }
+
+    /// Every campaign known.
+    pub(super) fn campaigns(&self) -> HashMap<CampaignNumber, Arc<Target>> {
+        self.campaigns.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Everybody who withdrew, in order, and when that was looked up last.
+    pub(super) fn withdrawals(&self) -> (Vec<Pseudonym>, Option<Timestamp>) {
+        let mut all: Vec<Pseudonym> = self.withdrawn.read().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();
+        all.sort_unstable();
+        (all, *self.withdrawn_until.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -1,6 +1,6 @@
 //! HTTP: pages for people who log in, pages for reviewers and recipients, pixels and links, and the API.
 //!
-//! Cast: [`serve`], [`Web`] (what every handler shares), [`routes`] (the whole table on one page), [`error`] (the only place that
+//! Cast: [`serve`], `front` (where every connection comes in; answers pixels and links), [`Web`] (what every handler shares), [`routes`] (the whole table on one page), [`error`] (the only place that
 //! knows status codes), [`session`] (who is asking), [`throttle`] (guessing passwords takes long), [`form`] (bodies, within limits),
 //! [`frame`] (headers and the log line round every answer), `public`, `admin`, `review`, `api` (handlers), [`view`] (what pages show).
 //!
@@ -13,6 +13,7 @@ mod assets;
 pub mod error;
 pub mod form;
 pub mod frame;
+mod front;
 mod public;
 mod review;
 pub mod routes;
@@ -25,7 +26,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use actix_web::http::header;
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use tokio::sync::{Semaphore, watch};
 
 use crate::app::clock;
@@ -36,8 +37,8 @@ use crate::vault::store as people;
 use error::Fault;
 use throttle::Throttle;
 
-/// Threads that answer requests: few, because database work runs elsewhere.
-const WORKERS: usize = 2;
+pub use public::pixel::GIF;
+
 /// Password checks at the same time: each takes 19 MiB.
 const PASSWORD_CHECKS: usize = 2;
 /// How long requests under way may take when the server stops, in seconds.
@@ -110,11 +111,12 @@ impl Web {
 
     /// The address a request comes from, or the last one a reverse proxy named.
     pub fn peer(&self, request: &HttpRequest) -> Option<IpAddr> {
-        let named = || {
-            let header = request.headers().get_all("x-forwarded-for").last()?.to_str().ok()?;
-            header.rsplit(',').next()?.trim().parse().ok()
-        };
-        if self.lab.config.web.proxied { named() } else { request.peer_addr().map(|address| address.ip()) }
+        let forwarded = request.headers().get_all("x-forwarded-for").last().and_then(|header| header.to_str().ok());
+        self.peer_behind(request.peer_addr().map(|address| address.ip()), forwarded)
+    }
+
+    fn peer_behind(&self, socket: Option<IpAddr>, forwarded: Option<&str>) -> Option<IpAddr> {
+        if self.lab.config.web.proxied { forwarded?.rsplit(',').next()?.trim().parse().ok() } else { socket }
     }
 }
 
@@ -127,31 +129,11 @@ fn fresh_key() -> String {
 ///
 /// # Errors
 /// When the server cannot start, or its threads fail.
-pub async fn serve(lab: Lab, listener: TcpListener, mut stop: watch::Receiver<bool>) -> std::io::Result<()> {
+pub async fn serve(lab: Lab, listener: TcpListener, stop: watch::Receiver<bool>) -> std::io::Result<()> {
     let shared = web::Data::new(Web::new(lab).map_err(std::io::Error::other)?);
     form::clear_uploads(&form::upload_folder(&shared));
     announce_first_run(&shared, &listener).await;
-    let for_workers = shared.clone();
-    let server = HttpServer::new(move || {
-        let shared = for_workers.clone();
-        App::new().configure(|config| routes::configure(config, shared))
-    })
-    .workers(WORKERS)
-    .keep_alive(Duration::from_secs(30))
-    .client_request_timeout(Duration::from_secs(20))
-    .shutdown_timeout(LAST_REQUESTS_SECONDS)
-    .disable_signals()
-    .listen(listener)?
-    .run();
-    let handle = server.handle();
-    let stopper = tokio::spawn(async move {
-        // An error means that nobody can say stop any more: that is a stop, too.
-        let _ = stop.wait_for(|stop| *stop).await;
-        handle.stop(true).await;
-    });
-    let ended = server.await;
-    stopper.abort();
-    ended
+    front::serve(shared, listener, stop).await
 }
 
 async fn announce_first_run(shared: &Web, listener: &TcpListener) {

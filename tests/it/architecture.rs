@@ -99,13 +99,18 @@ const DOORS: [(&str, &[&str]); 20] = [
 ];
 
 /// Outside crates and the places they live in: a path ends with one of these, or has one of these folders in it.
-const HOMES: [(&str, &[&str]); 9] = [
+const HOMES: [(&str, &[&str]); 14] = [
     ("diesel", &["db/", "schema.rs", "store.rs", "store/"]),
     ("diesel_migrations", &["db/"]),
     ("actix_web", &["web/"]),
+    ("actix_http", &["web/front/"]),
+    ("actix_service", &["web/front/"]),
+    ("httparse", &["web/front/"]),
+    ("socket2", &["web/front/"]),
+    ("rustix", &["tracking/"]),
     ("askama", &["web/"]),
     ("lettre", &["delivery/"]),
-    ("ring", &["delivery/"]),
+    ("ring", &["delivery/", "app/networks.rs"]),
     ("rsa", &["delivery/dkim/"]),
     ("hickory_resolver", &["app/domain/"]),
     ("statrs", &["stats/"]),

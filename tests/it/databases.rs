@@ -62,6 +62,7 @@ async fn a_second_process_sees_what_the_first_did(engine: Engine) {
     let letter = world.letter_to("p1@example.org");
     let (other, writers) = world.another_process().unwrap();
     world.open(&letter.pixel().unwrap(), FIREFOX).await;
+    world.load();
     letterlab::app::jobs::tidy(&other).unwrap();
     let page = letterlab::app::campaigns::results(&other, &world.campaign("autumn")).unwrap();
     assert_eq!(page.hits.iter().find(|class| class.class == "human").unwrap().opens.iter().sum::<u64>(), 1);

@@ -56,6 +56,7 @@ impl Installation {
         };
         settings.files.keys = inside("keys.toml");
         settings.files.returned_mail = inside("returned-mail");
+        settings.files.spool = inside("spool");
         settings.web.base_url = base.clone();
         settings.bounce.domain = BOUNCE_DOMAIN.to_owned();
         settings.relay.host = relay.ip().to_string();

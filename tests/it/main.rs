@@ -10,6 +10,7 @@ mod bounces;
 mod browser_story;
 mod campaign;
 mod cli_story;
+mod crash;
 mod databases;
 mod delivery;
 mod demo_story;

@@ -48,7 +48,8 @@ async fn a_pixel_and_a_link_are_recorded_under_the_pseudonym(engine: Engine) {
         let Answered::Recorded(event) = answered else { panic!("{answered:?}") };
         assert_eq!(event.whose, letterlab::ledger::event::Whose::Recipient(world.pseudonym_of(&letter)));
         assert_eq!(event.hit.unwrap().link.map(|link| link.0), link);
-        assert!(world.lab.ledger.read(|conn| events::has_event(conn, event.id)).unwrap(), "durable before it is answered");
+        world.load();
+        assert!(world.lab.ledger.read(|conn| events::has_event(conn, event.id)).unwrap(), "on its way when it is answered");
     }
     assert_eq!(sum(&world, "autumn", Tally::OpenStandard), 1);
     assert_eq!(sum(&world, "autumn", Tally::ClickStandard), 1);
@@ -181,6 +182,7 @@ async fn withdrawing_reaches_hits_not_yet_counted(engine: Engine) {
     world.tidy();
     world.open(&letter.pixel().unwrap(), FIREFOX).await;
     world.click(&letter.links()[0], FIREFOX).await;
+    world.load();
     world.stop_measuring(&letter);
     assert_eq!((sum(&world, "autumn", Tally::OpenRaw), sum(&world, "autumn", Tally::ClickRaw)), (0, 0));
     assert_eq!(counted(&world, Counter::DeletedHits), 3);
@@ -198,7 +200,7 @@ async fn a_hit_already_on_its_way_does_not_outlive_the_withdrawal(engine: Engine
         letterlab::tracking::hit::admit(&world.lab.tracker, HitKind::Open, &letter.pixel().unwrap(), get(FIREFOX), world.now(), id);
     let letterlab::tracking::hit::Admission::Recorded(_, event) = admitted else { panic!("admitted") };
     world.stop_measuring(&letter);
-    world.lab.tracker.intake.record(*event, std::time::Duration::from_secs(60)).await;
+    world.lab.tracker.intake.record(&event, std::time::Duration::from_secs(60)).await;
     world.tidy();
     assert_eq!(sum(&world, "autumn", Tally::OpenRaw), 0);
     assert!(!world.lab.ledger.read(|conn| events::has_event(conn, id)).unwrap(), "nothing is kept of who withdrew");

@@ -205,6 +205,7 @@ async fn sent(engine: Engine) -> World {
 }
 
 fn stored_hits(world: &World) -> i64 {
+    world.load();
     world.status().hits_stored
 }
 
@@ -215,7 +216,7 @@ async fn pixels_are_the_same_for_every_token(engine: Engine) {
     let forged = format!("/o/{}.gif", "a".repeat(52));
     let agent = [("user-agent", FIREFOX)];
     let genuine = server.send(Method::GET, &path, &agent, "").await;
-    assert_eq!((genuine.status, genuine.body.len(), stored_hits(&world)), (200, 43, 1), "durable before it is answered");
+    assert_eq!((genuine.status, genuine.body.len(), stored_hits(&world)), (200, 43, 1), "recorded before it is answered");
     assert_eq!(
         data_encoding::HEXLOWER.encode(&genuine.body),
         "47494638396101000100800000ffffff00000021f90401000000002c00000000010001000002024401003b"

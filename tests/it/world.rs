@@ -262,12 +262,18 @@ impl World {
 
     /// Background work but for sending, until nothing is left.
     pub fn tidy(&self) {
+        self.load();
         for _ in 0..1000 {
             if jobs::tidy(&self.lab).unwrap().is_idle() {
                 return;
             }
         }
         panic!("background work never comes to an end");
+    }
+
+    /// Hits from the spool into the ledger, as the loader does.
+    pub fn load(&self) {
+        self.lab.tracker.loader.load().unwrap();
     }
 
     /// One batch of sending; answers how many letters were taken from the queue, and why the relay could not be used.
@@ -331,7 +337,7 @@ impl World {
             Admission::Refused => Answered::Refused,
             Admission::Unrecorded(_) => Answered::Unrecorded,
             Admission::Recorded(_, event) => {
-                let recorded = self.lab.tracker.intake.record((*event).clone(), std::time::Duration::from_secs(60)).await;
+                let recorded = self.lab.tracker.intake.record(&event, std::time::Duration::from_secs(60)).await;
                 assert_eq!(recorded, Recorded::Durable);
                 Answered::Recorded(event)
             }
@@ -368,6 +374,13 @@ impl World {
     /// A message that came back to an address of ours.
     pub fn returned(&self, recipient: &str, message: &str) -> Applied {
         apply(&self.lab.vault, &self.lab.keys, message.as_bytes(), &[recipient.to_owned()], self.now(), clock::fresh).unwrap()
+    }
+
+    // --- accidents --------------------------------------------------------------------------------------------------------
+
+    /// Makes the databases go away or come back; only PostgreSQL can. This world's own connections are gone then, too: restart it.
+    pub fn let_databases_connect(&self, may: bool) {
+        self.databases.as_ref().expect("PostgreSQL").let_connect(may).unwrap();
     }
 
     // --- looking behind the scenes ------------------------------------------------------------------------------------------
@@ -515,6 +528,7 @@ ledger = "{}"
 keys = "{}/keys.toml"
 returned_mail = "{}/returned-mail"
 networks = "{}/networks.txt"
+spool = "{}/spool"
 
 [relay]
 port = {relay_port}
@@ -524,6 +538,7 @@ domain = "{BOUNCES}"
 "#,
         location(Room::Vault),
         location(Room::Ledger),
+        folder.display(),
         folder.display(),
         folder.display(),
         folder.display(),

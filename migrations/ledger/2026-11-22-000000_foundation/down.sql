@@ -1,4 +1,5 @@
 DROP TABLE withdrawal;
+DROP TABLE spool;
 DROP TABLE counter;
 DROP TABLE look;
 DROP TABLE tally;

@@ -156,6 +156,15 @@ CREATE TABLE counter (
 );
 INSERT INTO counter (name, value) VALUES ('event seq', 0), ('projected seq', 0), ('refused hits', 0), ('unrecorded hits', 0), ('stored hits', 0), ('deleted hits', 0);
 
+-- How far each process's spool of hits is loaded: moved in the transaction that stores the hits, so that each is stored exactly once.
+CREATE TABLE spool (
+    -- Random, made with the spool.
+    id TEXT NOT NULL PRIMARY KEY,
+    segment BIGINT NOT NULL,
+    place BIGINT NOT NULL,
+    damaged BOOLEAN NOT NULL DEFAULT FALSE
+);
+
 -- Pseudonyms whose measurement was withdrawn after the letter was sent: their hits are answered, never recorded.
 CREATE TABLE withdrawal (
     pseudonym TEXT NOT NULL PRIMARY KEY,

@@ -64,15 +64,21 @@ fn health(status: &Status) -> Vec<HealthRow> {
     vec![
         row(
             "Hits",
-            status.hits_shed == 0,
-            if status.hits_shed == 0 { "none lost" } else { "some were shed" },
+            status.hits_shed == 0 && status.spool_works && status.spool_set_aside == 0,
+            match status {
+                Status { spool_works: false, .. } => "the spool cannot be written",
+                Status { hits_shed: 1.., .. } => "some were shed",
+                Status { spool_set_aside: 1.., .. } => "some cannot be read",
+                _ => "none lost",
+            },
             format!(
-                "{} stored, {} with a forged token, {} answered without recording, {} shed and {} waiting since the start.",
+                "{} stored, {} with a forged token, {} answered without recording, {} shed since the start, {} on their way to the ledger, {} damaged files of the spool set aside.",
                 number(status.hits_stored),
                 number(status.hits_refused),
                 number(status.hits_unrecorded),
                 count(status.hits_shed),
-                count(status.hits_waiting as u64)
+                count(status.hits_waiting),
+                count(status.spool_set_aside as u64)
             ),
         ),
         row("Counting", true, level(status.uncounted > 0), format!("{} events not yet counted.", number(status.uncounted))),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::hit::judge;
@@ -14,25 +14,28 @@ use crate::web::Web;
 pub const GIF: &[u8; 43] = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\xff\xff\xff\x00\x00\x00\x21\xf9\x04\x01\x00\x00\x00\x00\
       \x2c\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02\x44\x01\x00\x3b";
 /// How long a pixel waits until its hit is durable.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The same for every token.
+pub const HEADERS: [(&str, &str); 6] = [
+    ("content-type", "image/gif"),
+    ("cache-control", "no-store, private, max-age=0"),
+    ("referrer-policy", "no-referrer"),
+    ("x-content-type-options", "nosniff"),
+    ("cross-origin-resource-policy", "cross-origin"),
+    ("x-robots-tag", "noindex, nofollow, noarchive"),
+];
 
 /// Records the hit if it may be, then answers.
 pub async fn show(web: web::Data<Web>, request: HttpRequest) -> HttpResponse {
     if let Admission::Recorded(_, event) = judge(&web, &request, HitKind::Open).await {
         // Shed or late: the reader gets the picture all the same, and the count of shed hits is shown.
-        let _ = web.lab.tracker.intake.record(*event, PATIENCE).await;
+        let _ = web.lab.tracker.intake.record(&event, PATIENCE).await;
     }
     let mut answer = HttpResponse::Ok().body(web::Bytes::from_static(GIF));
     let headers = answer.headers_mut();
-    for (name, value) in [
-        (header::CONTENT_TYPE, "image/gif"),
-        (header::CACHE_CONTROL, "no-store, private, max-age=0"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (HeaderName::from_static("cross-origin-resource-policy"), "cross-origin"),
-        (HeaderName::from_static("x-robots-tag"), "noindex, nofollow, noarchive"),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
+    for (name, value) in HEADERS {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
     answer
 }

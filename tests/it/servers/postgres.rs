@@ -47,6 +47,23 @@ impl Databases {
     }
 }
 
+impl Databases {
+    /// Makes both databases go away, as if their server had been stopped, or come back.
+    ///
+    /// # Errors
+    /// When `psql` refuses.
+    pub fn let_connect(&self, may: bool) -> Result<()> {
+        let allow = |name: &str| format!("ALTER DATABASE {name} ALLOW_CONNECTIONS {may}");
+        psql(&self.admin_url, &[allow(&self.vault), allow(&self.ledger)])?;
+        if !may {
+            let end =
+                format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname IN ('{}', '{}')", self.vault, self.ledger);
+            psql(&self.admin_url, &[end])?;
+        }
+        Ok(())
+    }
+}
+
 impl Drop for Databases {
     fn drop(&mut self) {
         let drop = |name: &str| format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");

@@ -1,0 +1,214 @@
+//! The front door: every connection comes in here, and requests for pixels and links are answered right here.
+//!
+//! Cast: [`serve`], a [`Worker`] per processor with its own runtime and its own accept loop, [`connection`] (answers pixels and links),
+//! [`request`] (reads them), [`answers`] (the bytes that go out), [`rewind`] (hands a connection on with what was read of it).
+//!
+//! Anything else than a plain GET or HEAD of a pixel or link goes, with its whole connection, to the application on the same thread: one
+//! table of routes, one set of handlers. It never answers a page, and never keeps anything of a request.
+
+mod answers;
+mod connection;
+mod request;
+mod rewind;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use actix_http::{HttpService, KeepAlive, Protocol};
+use actix_service::{IntoServiceFactory as _, Service, ServiceFactory as _, ServiceFactoryExt as _, map_config};
+use actix_web::dev::AppConfig;
+use actix_web::{App, web};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::LocalSet;
+
+use super::{LAST_REQUESTS_SECONDS, Web, routes};
+use crate::tracking::gate::Gate;
+use rewind::Rewound;
+
+/// Most threads that answer requests; database work runs elsewhere.
+const WORKERS_MOST: usize = 8;
+/// Connections waiting to be accepted: a newsletter's readers come all at once.
+const BACKLOG: i32 = 4096;
+/// Connections of one worker; beyond it they wait to be accepted.
+const CONNECTIONS: usize = 20_000;
+/// How far a worker may be ahead of the one with the fewest connections before it leaves the next to others.
+const AHEAD: usize = 4;
+/// How often what cannot be waited for is looked at.
+const LOOK: Duration = Duration::from_millis(5);
+/// The wait after connections could not be accepted, most likely for want of file descriptors.
+const BREATH: Duration = Duration::from_millis(100);
+
+/// What the connections of one thread share.
+pub(super) struct Worker {
+    web: web::Data<Web>,
+    gate: Gate,
+    /// Set once no further request is to be taken.
+    stopping: AtomicBool,
+    /// Requests taken and not answered.
+    busy: AtomicUsize,
+    /// Connections per worker, and which is ours.
+    open: Arc<Vec<AtomicUsize>>,
+    number: usize,
+    pages: mpsc::UnboundedSender<Handed>,
+}
+
+/// A connection on its way to the application.
+struct Handed {
+    stream: TcpStream,
+    peer: SocketAddr,
+    read: Vec<u8>,
+}
+
+/// Answers on `listener` until `stop` says so; then takes no more and finishes what runs.
+///
+/// # Errors
+/// When a worker cannot start or ends by itself.
+pub(super) async fn serve(web: web::Data<Web>, listener: StdListener, stop: watch::Receiver<bool>) -> io::Result<()> {
+    // Listening again only widens the queue.
+    socket2::SockRef::from(&listener).listen(BACKLOG)?;
+    listener.set_nonblocking(true)?;
+    let count = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, WORKERS_MOST);
+    let open: Arc<Vec<AtomicUsize>> = Arc::new((0..count).map(|_| AtomicUsize::new(0)).collect());
+    let mut ends = tokio::task::JoinSet::new();
+    for number in 0..count {
+        let (web, listener, stop, open) = (web.clone(), listener.try_clone()?, stop.clone(), open.clone());
+        let (ended, end) = tokio::sync::oneshot::channel();
+        std::thread::Builder::new().name(format!("web {number}")).spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let done = runtime.and_then(|runtime| LocalSet::new().block_on(&runtime, work(web, listener, stop, open, number)));
+            // Nobody listening means that the other workers are done for already.
+            let _ = ended.send(done);
+        })?;
+        ends.spawn(end);
+    }
+    while let Some(end) = ends.join_next().await {
+        match end {
+            Ok(Ok(done)) => done?,
+            Ok(Err(_)) | Err(_) => return Err(io::Error::other("a worker of the web server ended unexpectedly")),
+        }
+    }
+    Ok(())
+}
+
+async fn work(
+    web: web::Data<Web>,
+    listener: StdListener,
+    mut stop: watch::Receiver<bool>,
+    open: Arc<Vec<AtomicUsize>>,
+    number: usize,
+) -> io::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
+    let (pages, handed) = mpsc::unbounded_channel();
+    let gate = Gate::new(web.lab.tracker.intake.clone());
+    let worker =
+        Arc::new(Worker { web: web.clone(), gate, stopping: AtomicBool::new(false), busy: AtomicUsize::new(0), open, number, pages });
+    let keeper = tokio::spawn({
+        let worker = worker.clone();
+        async move { worker.gate.keep().await }
+    });
+    let leave = Arc::new(Notify::new());
+    let at_pages = std::rc::Rc::new(std::cell::Cell::new(0_usize));
+    let answering = tokio::task::spawn_local(answer_pages(web, handed, leave.clone(), at_pages.clone()));
+    tokio::select! {
+        never = accept(&listener, &worker) => match never {},
+        ended = answering => return Err(io::Error::other(format!("the application ended: {ended:?}"))),
+        // An error means that nobody can say stop any more: that is a stop, too.
+        _ = stop.wait_for(|stop| *stop) => {}
+    }
+    drop(listener);
+    worker.stopping.store(true, Ordering::Relaxed);
+    leave.notify_waiters();
+    let mut left = Duration::from_secs(LAST_REQUESTS_SECONDS);
+    while (worker.busy.load(Ordering::Relaxed) > 0 || at_pages.get() > 0) && !left.is_zero() {
+        tokio::time::sleep(LOOK).await;
+        left = left.saturating_sub(LOOK);
+        leave.notify_waiters();
+    }
+    keeper.abort();
+    Ok(())
+}
+
+async fn accept(listener: &TcpListener, worker: &Arc<Worker>) -> std::convert::Infallible {
+    loop {
+        if worker.is_full() {
+            tokio::time::sleep(LOOK).await;
+            continue;
+        }
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                worker.ours().fetch_add(1, Ordering::Relaxed);
+                let connected = worker.clone();
+                tokio::spawn(async move {
+                    if let Some((stream, read)) = connection::answer(stream, peer, &connected).await {
+                        // A worker that has ended closes the connection.
+                        let _ = connected.pages.send(Handed { stream, peer, read });
+                    }
+                    connected.ours().fetch_sub(1, Ordering::Relaxed);
+                });
+                if worker.is_ahead() {
+                    tokio::task::yield_now().await;
+                }
+            }
+            Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) => {}
+            Err(error) => {
+                tracing::warn!("connections cannot be accepted at the moment: {error}");
+                tokio::time::sleep(BREATH).await;
+            }
+        }
+    }
+}
+
+impl Worker {
+    fn ours(&self) -> &AtomicUsize {
+        static NONE: AtomicUsize = AtomicUsize::new(0);
+        self.open.get(self.number).unwrap_or(&NONE)
+    }
+
+    fn is_full(&self) -> bool {
+        self.ours().load(Ordering::Relaxed) >= CONNECTIONS
+    }
+
+    fn is_ahead(&self) -> bool {
+        let fewest = self.open.iter().map(|open| open.load(Ordering::Relaxed)).min().unwrap_or_default();
+        self.ours().load(Ordering::Relaxed) > fewest + AHEAD
+    }
+}
+
+/// Runs the application on the connections handed to it, until the last door to it is closed.
+async fn answer_pages(
+    shared: web::Data<Web>,
+    mut handed: mpsc::UnboundedReceiver<Handed>,
+    leave: Arc<Notify>,
+    at_pages: std::rc::Rc<std::cell::Cell<usize>>,
+) -> Result<(), String> {
+    let app = App::new().configure(|config| routes::configure(config, shared));
+    let app = app.into_factory().map_err(|error: actix_web::Error| error.error_response());
+    let service = HttpService::build()
+        .keep_alive(KeepAlive::Timeout(Duration::from_secs(30)))
+        .client_request_timeout(Duration::from_secs(20))
+        .graceful_shutdown_signal(move || {
+            let leave = leave.clone();
+            async move { leave.notified().await }
+        })
+        .finish(map_config(app, |()| AppConfig::default()))
+        .new_service(())
+        .await
+        .map_err(|error| format!("{error:?}"))?;
+    let service = std::rc::Rc::new(service);
+    while let Some(Handed { stream, peer, read }) = handed.recv().await {
+        let _ = stream.set_nodelay(true);
+        let (service, at_pages) = (service.clone(), at_pages.clone());
+        at_pages.set(at_pages.get() + 1);
+        tokio::task::spawn_local(async move {
+            if let Err(error) = service.call((Rewound::new(read, stream), Protocol::Http1, Some(peer))).await {
+                tracing::debug!("a connection ended early: {error}");
+            }
+            at_pages.set(at_pages.get() - 1);
+        });
+    }
+    Ok(())
+}
