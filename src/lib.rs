@@ -41,7 +41,7 @@
 //!
 //! - Nothing in [`ledger`], [`tracking`] or [`report`] can hold a name or an address of a person, or an address or user agent of a machine.
 //! - A pseudonym is random, per person and campaign, and derived from nothing.
-//! - `enrolled = sent + skipped + failed + waiting`; every stored hit is in exactly one class; both are asserted at the end of stories
+//! - `enrolled = accepted + refused + skipped + failed + waiting + unknown`; every stored hit is in exactly one class; both are asserted at the end of stories
 //!   and shown by `letterlab status`.
 //! - Wall time and unseeded randomness are read in [`app::clock`] only.
 //! - SQL stands in `store` modules only; status codes of HTTP in `web::error` only.

@@ -1,13 +1,13 @@
 //! What a user can do with campaigns: the verbs that web pages, command line and HTTP API all call.
 //!
-//! Cast: [`draft`], [`redraft`], [`check`], [`launch`], [`pause`], [`resume`], [`decide`], [`close`], [`progress`], [`results`],
-//! [`share`]. Names are looked up by [`find`].
+//! Cast: [`draft`], [`redraft`], [`check`], [`launch`], [`schedule`], [`pause`], [`resume`], [`cancel`], [`decide`],
+//! [`close`], [`progress`], [`results`], [`share`]. Names are looked up by [`find`].
 //!
 //! It translates between rooms and keeps nothing; who may do what is the shells' affair.
 
 use std::collections::BTreeMap;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::app::clock;
 use crate::app::lab::Lab;
@@ -17,7 +17,7 @@ use crate::campaign::file::{self, Problem};
 use crate::campaign::state::State;
 use crate::campaign::store::{self as campaigns, Campaign, Choice};
 use crate::db::DbError;
-use crate::delivery::mailing::Counts as MailingCounts;
+use crate::delivery::mailing::{Counts as MailingCounts, Reason};
 use crate::delivery::store as deliveries;
 use crate::ids::{CampaignNumber, VariantNumber};
 use crate::ledger::store as events;
@@ -26,6 +26,9 @@ use crate::report::deviations::against;
 use crate::report::page::ResultPage;
 use crate::report::results as reports;
 use crate::vault::store as people;
+
+/// Over how long the pace of sending is taken.
+const PACE: SignedDuration = SignedDuration::from_mins(5);
 
 /// Why something could not be done, in words for the user.
 #[derive(Debug, thiserror::Error)]
@@ -146,7 +149,12 @@ pub fn redraft(lab: &Lab, number: CampaignNumber, text: &str, load: &dyn Fn(&str
 /// # Errors
 /// That it is no draft any more: what was sealed is closed, not deleted.
 pub fn delete(lab: &Lab, campaign: &Campaign) -> Done<()> {
-    if lab.ledger.write(|conn| campaigns::delete_draft(conn, campaign.number))? { Ok(()) } else { Err(not_a_draft(campaign)) }
+    if !lab.ledger.write(|conn| campaigns::delete_draft(conn, campaign.number))? {
+        return Err(not_a_draft(campaign));
+    }
+    // Its number may be given again.
+    lab.vault.write(|conn| deliveries::set_start(conn, campaign.number, None))?;
+    Ok(())
 }
 
 fn not_a_draft(campaign: &Campaign) -> CampaignError {
@@ -182,16 +190,50 @@ pub fn launch(lab: &Lab, campaign: &Campaign, progress: launch::Progress<'_>) ->
         return Err(LaunchError::Nobody { list: list.clone() }.into());
     }
     let sealed = if campaign.state == State::Draft { seal(lab, campaign)? } else { campaign.clone() };
-    launch::enrol(&lab.vault, &lab.ledger, &sealed, lab.clock.now(), clock::fresh, progress)?;
+    launch::enrol(&lab.vault, &lab.ledger, &sealed, &|| lab.clock.now(), clock::fresh, lab.sending.node.process(), progress)?;
     super::jobs::refresh_targets(lab)?;
     lab.nudge.notify_waiters();
     Ok(())
 }
 
-/// Stops sending; hits are recorded all the same.
+/// Stops sending at once: letters in a worker's hands that are not at their last dot stay here. Hits are recorded all the same.
 pub fn pause(lab: &Lab, campaign: &Campaign, reason: &str) -> Done<()> {
     let now = lab.clock.now();
-    Ok(lab.ledger.write(|conn| campaigns::pause(conn, campaign.number, Some(reason), now))?)
+    lab.ledger.write(|conn| campaigns::pause(conn, campaign.number, Some(reason), now))?;
+    lab.vault.write(|conn| deliveries::recall(conn, campaign.number))?;
+    Ok(())
+}
+
+/// Says when the first letter may leave; none for as soon as it is launched. May be said before the launch and after it.
+pub fn schedule(lab: &Lab, campaign: &Campaign, start: Option<Timestamp>) -> Done<()> {
+    if campaign.state > State::Sending {
+        return Err(LaunchError::State {
+            name: campaign.definition.name.clone(),
+            state: campaign.state,
+            wanted: "its letters are out; only what has not begun can be scheduled",
+        }
+        .into());
+    }
+    lab.vault.write(|conn| deliveries::set_start(conn, campaign.number, start))?;
+    lab.nudge.notify_waiters();
+    Ok(())
+}
+
+/// Sends no more letters, for good, and goes on measuring those that were sent. Answers how many will not be sent.
+pub fn cancel(lab: &Lab, campaign: &Campaign) -> Done<usize> {
+    if !campaign.state.sends() {
+        return Err(LaunchError::State {
+            name: campaign.definition.name.clone(),
+            state: campaign.state,
+            wanted: "only a launched campaign can be cancelled; a draft is deleted",
+        }
+        .into());
+    }
+    // Paused meanwhile, so that no worker takes what is not skipped yet; interrupted, it stays so until somebody cancels again.
+    pause(lab, campaign, "being cancelled")?;
+    let skipped = launch::cancel(&lab.vault, campaign.number, lab.clock.now(), clock::fresh)?;
+    resume(lab, campaign)?;
+    Ok(skipped)
 }
 
 /// Goes on sending with exactly those not yet sent.
@@ -209,7 +251,7 @@ pub fn decide(lab: &Lab, campaign: &Campaign, variant: VariantNumber, by: &str) 
     let against = against(&verdict, campaign.definition.design.rule, variant);
     launch::choose(&lab.ledger, campaign, Choice { variant, by, against: against.as_deref(), at: lab.clock.now() })?;
     let chosen = by_number(lab, campaign.number)?;
-    launch::step(&lab.vault, &lab.ledger, &chosen, lab.clock.now(), clock::fresh)?;
+    launch::step(&lab.vault, &lab.ledger, &chosen, &|| lab.clock.now(), clock::fresh, lab.sending.node.process())?;
     lab.nudge.notify_waiters();
     Ok(())
 }
@@ -230,6 +272,12 @@ pub struct Progress {
     pub arms: Vec<ArmProgress>,
     /// Why nothing is sent for the moment.
     pub paused: Option<String>,
+    /// Why letters were not accepted, the most frequent reason first.
+    pub reasons: Vec<Reason>,
+    /// When the first letter may leave, while that is to come.
+    pub starts_at: Option<Timestamp>,
+    /// Roughly how long until the last letter that may leave now is out, at the pace of the last minutes.
+    pub remaining_seconds: Option<u64>,
 }
 
 /// How far one arm is, as far as the ledger has learned.
@@ -251,7 +299,16 @@ pub struct ArmProgress {
 
 /// Counts a campaign's letters and hits.
 pub fn progress(lab: &Lab, campaign: &Campaign) -> Done<Progress> {
-    let mailings = lab.vault.read(|conn| deliveries::counts(conn, campaign.number, None))?;
+    let now = lab.clock.now();
+    let since = now.checked_sub(PACE).unwrap_or(now).max(campaign.sending_at.unwrap_or(Timestamp::MIN));
+    let (mailings, reasons, start, accepted) = lab.vault.read(|conn| {
+        Ok::<_, DbError>((
+            deliveries::counts(conn, campaign.number, None)?,
+            deliveries::reasons(conn, campaign.number)?,
+            deliveries::start(conn, campaign.number)?,
+            deliveries::accepted_since(conn, campaign.number, since)?,
+        ))
+    })?;
     let (enrolled, tallies) =
         lab.ledger.read(|conn| Ok::<_, DbError>((events::enrolled(conn, campaign.number)?, events::tallies(conn, campaign.number)?)))?;
     let tally = |variant, tally: Tally| {
@@ -272,7 +329,21 @@ pub fn progress(lab: &Lab, campaign: &Campaign) -> Done<Progress> {
             unsubscribed: tally(variant, Tally::Unsubscribed),
         })
         .collect();
-    Ok(Progress { mailings, arms, paused: campaign.paused.clone() })
+    let sends = campaign.state.sends() && campaign.paused.is_none();
+    Ok(Progress {
+        mailings,
+        arms,
+        paused: campaign.paused.clone(),
+        reasons,
+        starts_at: start.filter(|start| *start > now),
+        remaining_seconds: if sends { remaining(mailings.queued + mailings.in_hand, accepted, now.duration_since(since)) } else { None },
+    })
+}
+
+/// Letters left, at the pace of letters accepted over a while.
+fn remaining(left: u64, accepted: u64, over: SignedDuration) -> Option<u64> {
+    let seconds = over.as_secs_f64().max(1.0);
+    (left > 0 && accepted > 0).then(|| (left as f64 * seconds / accepted as f64).ceil() as u64)
 }
 
 /// The result as of now.
@@ -282,7 +353,7 @@ pub fn results(lab: &Lab, campaign: &Campaign) -> Done<ResultPage> {
 
 /// The address of a reviewer's page, valid for `days` from now.
 pub fn share(lab: &Lab, campaign: &Campaign, days: u32) -> String {
-    let until = lab.clock.now().checked_add(SignedDuration::from_hours(24 * i64::from(days))).unwrap_or(jiff::Timestamp::MAX);
+    let until = lab.clock.now().checked_add(SignedDuration::from_hours(24 * i64::from(days))).unwrap_or(Timestamp::MAX);
     let mut nonce = [0; 8];
     nonce.copy_from_slice(&clock::fresh()[..8]);
     format!("{}/r/{}", lab.config.web.base_url, lab.keys.seal_share(campaign.number, until, nonce))

@@ -10,7 +10,10 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::db::Location;
+use crate::delivery::relays::{Relay, Relays};
 use crate::delivery::smtp::RelaySettings;
+use crate::delivery::throttle::{RelayLimits, Throttles};
+use crate::delivery::window::{Window, zone};
 
 /// The sample file with every default.
 pub const DEFAULTS: &str = include_str!("letterlab.toml");
@@ -33,6 +36,13 @@ pub struct Config {
     pub delivery: Delivery,
     /// The relay they are handed to.
     pub relay: RelaySettings,
+    /// How much that relay may be given.
+    pub limits: RelayLimits,
+    /// Several relays instead of that one.
+    #[serde(default)]
+    pub relays: Vec<Relay>,
+    /// Limits whatever the relay.
+    pub throttle: Throttles,
     /// Returned mail.
     pub bounce: Bounce,
     /// The domains letters come from.
@@ -109,6 +119,37 @@ pub struct Delivery {
     pub give_up_hours: u32,
     /// The last field of Feedback-ID.
     pub sender_id: String,
+    /// When letters may leave, as `Mon-Fri 08:00-18:00`; empty for always.
+    pub window: String,
+    /// When a recipient is left alone, as `21:00-08:00`, in their own time zone where it is known; empty for never.
+    pub quiet_hours: String,
+    /// The merge field with a person's time zone.
+    pub time_zone_field: String,
+    /// The time zone of the window, and of people whose own is not known.
+    pub time_zone: String,
+    /// The share of refused letters at which a campaign pauses.
+    pub pause_share: f64,
+    /// Over how many minutes they are counted.
+    pub pause_minutes: u32,
+    /// The least letters within that time to judge by.
+    pub pause_least: u32,
+}
+
+impl Config {
+    /// Every relay: those of `[[relays]]`, or the one of `[relay]`.
+    pub fn all_relays(&self) -> Vec<Relay> {
+        if !self.relays.is_empty() {
+            return self.relays.clone();
+        }
+        let only = Relay {
+            name: "relay".to_owned(),
+            weight: 1,
+            sender_domains: Vec::new(),
+            limits: self.limits.clone(),
+            smtp: self.relay.clone(),
+        };
+        vec![only]
+    }
 }
 
 /// Returned mail.
@@ -320,6 +361,41 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     if let Some(problem) = config.relay.problem() {
         return fault("relay", problem.to_owned());
     }
+    check_steering(config)
+}
+
+/// Relays, limits and hours.
+fn check_steering(config: &Config) -> Result<(), ConfigError> {
+    let fault = |key, message: String| Err(ConfigError::Setting { key, message });
+    if let Some(problem) = Relays::problem(&config.relays) {
+        return fault("relays", problem);
+    }
+    if let Some(problem) = config.limits.problem() {
+        return fault("limits", problem.to_owned());
+    }
+    let throttle = &config.throttle;
+    let names: Vec<&str> = crate::vault::address::providers().collect();
+    if let Some(name) = throttle.providers.keys().find(|name| !names.contains(&name.as_str())) {
+        return fault("throttle.providers", format!("{name:?} is no mailbox provider known here; there are {}", names.join(", ")));
+    }
+    let rate = |rate: f64| rate > 0.0 && rate.is_finite();
+    if !(throttle.campaign_per_second == 0.0 || rate(throttle.campaign_per_second)) || !throttle.providers.values().copied().all(rate) {
+        return fault("throttle", "a rate is letters per second: more than 0 (campaign_per_second: 0 for no limit)".to_owned());
+    }
+    let delivery = &config.delivery;
+    for (key, text) in [("delivery.window", &delivery.window), ("delivery.quiet_hours", &delivery.quiet_hours)] {
+        if !text.is_empty()
+            && let Err(problem) = Window::parse(text)
+        {
+            return fault(key, problem);
+        }
+    }
+    if zone(&delivery.time_zone).is_none() {
+        return fault("delivery.time_zone", format!("{:?} is no time zone; write Europe/Berlin, +02:00 or UTC", delivery.time_zone));
+    }
+    if !(0.01..=1.0).contains(&delivery.pause_share) || delivery.pause_least == 0 || !(1..=1440).contains(&delivery.pause_minutes) {
+        return fault("delivery.pause_share", "pause_share is 0.01 to 1, pause_minutes 1 to 1440, pause_least 1 or more".to_owned());
+    }
     Ok(())
 }
 
@@ -358,6 +434,16 @@ mod tests {
         assert!(error.contains("letterlab.toml, line 3") && error.contains("lisen"), "{error}");
         let error = check("[web]\nlisten = ", &[]).unwrap_err();
         assert!(error.contains("line 2"), "{error}");
+        for (text, words) in [
+            ("[delivery]\nwindow = \"morning\"", ["delivery.window", "08:00-18:00"]),
+            ("[delivery]\ntime_zone = \"Nowhere\"", ["delivery.time_zone", "Europe/Berlin"]),
+            ("[throttle]\nproviders = { goggle = 5 }", ["throttle.providers", "google"]),
+            ("[limits]\nwarm_up_from = \"soon\"", ["limits", "2026-12-01"]),
+            ("[[relays]]\nname = \"a\"\nweight = 0\nsmtp = { host = \"a\" }", ["relays", "weight"]),
+        ] {
+            let error = check(text, &[]).unwrap_err();
+            assert!(words.iter().all(|word| error.contains(word)), "{error}");
+        }
         let error = check("[delivery]\nworkers = 0", &[]).unwrap_err();
         assert!(error.contains("delivery.workers"), "{error}");
         let error = check("", &[("LETTERLAB_WED__LISTEN", "x")]).unwrap_err();

@@ -1,7 +1,7 @@
 //! Background work: takes no input, looks at state, does what is due, and may be run at any time.
 //!
-//! Cast: [`tidy`] (one round of everything but sending), [`work`] (one batch of sending), [`Tidied`] and [`Worked`] (what a round
-//! found), [`refresh_targets`] (what the tracker knows of campaigns), [`run`] (rounds until told to stop).
+//! Cast: [`tidy`] (one round of everything but sending), [`work`] (one batch of sending, from [`sending`]), [`Tidied`] and
+//! [`Worked`] (what a round found), [`refresh_targets`] (what the tracker knows of campaigns), [`run`] (rounds until told to stop).
 //!
 //! The bodies are plain functions that tests call until they say nothing is left; only [`run`] waits for time.
 
@@ -14,13 +14,11 @@ use sha2::{Digest, Sha256};
 use tokio::sync::watch as channel;
 
 use crate::app::lab::{Lab, snapshot_of};
-use crate::app::{campaigns as verbs, clock};
+use crate::app::{campaigns as verbs, clock, sending};
 use crate::bridge::{launch, relay};
 use crate::campaign::state::State;
 use crate::campaign::store::{self as campaigns, Campaign, Choice};
-use crate::db::{DbError, DbResult, LedgerConn, blocking};
-use crate::delivery::send::{BLOCKS_IN_A_ROW, BatchReport, blocked_too_often, send_batch};
-use crate::delivery::smtp::Connection;
+use crate::db::{DbError, DbResult, LedgerConn};
 use crate::delivery::store as deliveries;
 use crate::experiment::design::{Method, Rule};
 use crate::ids::{CampaignNumber, VariantNumber};
@@ -32,14 +30,12 @@ use crate::report::page::Outcome;
 use crate::report::results::due;
 use crate::tracking::{snapshot, targets::Target};
 
+pub use crate::app::sending::{Worked, Worker, work};
+
 /// How long between rounds when nobody nudges.
 const ROUND: Duration = Duration::from_millis(500);
-/// How long a worker waits after the relay could not be used.
-const RELAY_WAIT: Duration = Duration::from_secs(15);
 /// How long after its end a campaign's letters may still come back from a worker: leases end long before.
 const CLOSED_LATELY: SignedDuration = SignedDuration::from_hours(48);
-/// How long a batch is a worker's: [`HOLD`](crate::delivery::send::HOLD), and the time-outs of the letter it is at then.
-const LEASE: SignedDuration = SignedDuration::from_mins(45);
 
 /// How long hits may take to reach the disk before a test is looked at: with a full disk they must not hold it up for ever.
 const SETTLE: Duration = Duration::from_secs(10);
@@ -90,7 +86,7 @@ pub fn tidy(lab: &Lab) -> anyhow::Result<Tidied> {
         lab.ledger.read(|conn| campaigns::in_states(conn, &[State::Sealed, State::Sending, State::Observing, State::Decided]))?
     {
         // One campaign that cannot go on must not hold up the others, nor the withdrawals below.
-        match step(lab, &campaign, &tidied, now) {
+        match step(lab, &campaign, &tidied) {
             Ok(stepped) => tidied.stepped += usize::from(stepped),
             Err(error) => {
                 failed.get_or_insert_with(|| error.context(format!("campaign {} cannot go on", campaign.number)));
@@ -106,9 +102,9 @@ pub fn tidy(lab: &Lab) -> anyhow::Result<Tidied> {
     failed.map_or(Ok(tidied), Err)
 }
 
-/// `now` is when the round began: what is due by then has been counted by it.
-fn step(lab: &Lab, campaign: &Campaign, round: &Tidied, now: Timestamp) -> anyhow::Result<bool> {
-    if launch::step(&lab.vault, &lab.ledger, campaign, now, clock::fresh)? {
+fn step(lab: &Lab, campaign: &Campaign, round: &Tidied) -> anyhow::Result<bool> {
+    let now = lab.clock.now();
+    if launch::step(&lab.vault, &lab.ledger, campaign, &|| lab.clock.now(), clock::fresh, lab.sending.node.process())? {
         return Ok(true);
     }
     let is_open = campaign.definition.design.rule == Rule::Automatic && campaign.chosen.is_none() && campaign.state == State::Observing;
@@ -307,73 +303,6 @@ pub fn refresh_targets(lab: &Lab) -> DbResult<()> {
     Ok(())
 }
 
-/// What a worker's round did.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Worked {
-    /// Letters taken from the queue.
-    pub taken: usize,
-    /// What became of them.
-    pub report: BatchReport,
-}
-
-/// Sends one batch of the first campaign that has letters due.
-///
-/// # Errors
-/// A database failure; leases then end by themselves.
-pub async fn work(
-    lab: &Lab,
-    connection: &mut Option<Connection>,
-    blocks: &mut u32,
-    stop: &channel::Receiver<bool>,
-) -> anyhow::Result<Worked> {
-    for campaign in sending(lab).await? {
-        // Before the lease: a letter that does not compile must not take letters from the queue, nor hold up other campaigns.
-        let letters = match lab.letters(&campaign) {
-            Ok(letters) => letters,
-            Err(error) => {
-                tracing::error!(campaign = %campaign.number, "letters cannot be made: {error:#}");
-                continue;
-            }
-        };
-        let batch = lease(lab, &campaign).await?;
-        if batch.is_empty() {
-            continue;
-        }
-        let post = lab.post(letters, stop.clone());
-        let taken = batch.len();
-        let mut report = send_batch(&post, connection, batch).await?;
-        *blocks = if report.accepted > 0 { report.blocked } else { *blocks + report.blocked };
-        if report.pause.is_none() && *blocks >= BLOCKS_IN_A_ROW {
-            report.pause = Some(blocked_too_often(*blocks));
-        }
-        if let Some(reason) = report.pause.clone() {
-            *blocks = 0;
-            tracing::warn!(campaign = %campaign.number, reason, "campaign paused");
-            let (lab, now) = (lab.clone(), lab.clock.now());
-            blocking(move || lab.ledger.write(|conn| campaigns::pause(conn, campaign.number, Some(&reason), now))).await?;
-        }
-        return Ok(Worked { taken, report });
-    }
-    Ok(Worked::default())
-}
-
-async fn sending(lab: &Lab) -> anyhow::Result<Vec<Campaign>> {
-    let lab = lab.clone();
-    let campaigns =
-        blocking(move || lab.ledger.read(|conn| campaigns::in_states(conn, &[State::Sending, State::Observing, State::Decided]))).await?;
-    Ok(campaigns.into_iter().filter(|campaign| campaign.paused.is_none()).collect())
-}
-
-async fn lease(lab: &Lab, campaign: &Campaign) -> anyhow::Result<Vec<crate::delivery::mailing::Leased>> {
-    let (lab, number) = (lab.clone(), campaign.number);
-    let leased = blocking(move || {
-        let now = lab.clock.now();
-        let until = now.checked_add(LEASE).unwrap_or(now);
-        lab.vault.write(|conn| deliveries::lease(conn, number, &lab.owner, now, until, i64::from(lab.config.delivery.batch)))
-    });
-    Ok(leased.await?)
-}
-
 /// Runs everything until `stop` says so; workers finish the letter they are at and hand the rest of their batch back.
 pub async fn run(lab: Lab, stop: channel::Receiver<bool>) {
     lab.tracker.intake.prepare();
@@ -383,9 +312,7 @@ pub async fn run(lab: Lab, stop: channel::Receiver<bool>) {
     };
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(tidy_until(lab.clone(), stop.clone()));
-    for _ in 0..lab.config.delivery.workers {
-        tasks.spawn(work_until(lab.clone(), stop.clone()));
-    }
+    tasks.spawn(sending::run(lab.clone(), stop.clone()));
     while let Some(ended) = tasks.join_next().await {
         if let Err(error) = ended {
             tracing::error!(error = &error as &dyn std::error::Error, "background work ended unexpectedly");
@@ -424,32 +351,8 @@ async fn tidy_until(lab: Lab, mut stop: channel::Receiver<bool>) {
     }
 }
 
-async fn work_until(lab: Lab, mut stop: channel::Receiver<bool>) {
-    let (mut connection, mut blocks) = (None, 0);
-    while !*stop.borrow() {
-        let pause = match work(&lab, &mut connection, &mut blocks, &stop).await {
-            Ok(worked) => match worked.report.relay_trouble {
-                Some(trouble) => {
-                    tracing::warn!(trouble, "the relay cannot be used now; trying again");
-                    Some(RELAY_WAIT)
-                }
-                None => (worked.taken == 0).then_some(ROUND),
-            },
-            Err(error) => {
-                tracing::error!("sending failed and is tried again: {error:#}");
-                Some(RELAY_WAIT)
-            }
-        };
-        if let Some(pause) = pause {
-            wait(&lab, &mut stop, pause).await;
-        }
-    }
-    if let Some(open) = connection {
-        open.quit().await;
-    }
-}
-
-async fn wait(lab: &Lab, stop: &mut channel::Receiver<bool>, at_most: Duration) {
+/// Waits, but not when nudged or told to stop.
+pub(super) async fn wait(lab: &Lab, stop: &mut channel::Receiver<bool>, at_most: Duration) {
     tokio::select! {
         () = tokio::time::sleep(at_most) => {}
         () = lab.nudge.notified() => {}

@@ -9,18 +9,17 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
-use jiff::SignedDuration;
-use tokio::sync::watch;
 
 use crate::app::clock::{self, Clock};
 use crate::app::config::Config;
 use crate::app::keyfile;
+use crate::app::sending::Sending;
 use crate::bounce;
 use crate::db::{DbError, DbResult, LedgerDb, Location, VaultDb};
 use crate::delivery::dkim::DkimKeys;
 use crate::delivery::journal::{self, Journal};
-use crate::delivery::send::{Letters, Post, Site};
-use crate::ids::{CampaignNumber, EventId};
+use crate::delivery::send::Letters;
+use crate::ids::CampaignNumber;
 use crate::token::Keys;
 use crate::tracking::{Counts, Tracker, intake, loader::Loader, snapshot, targets::Targets};
 
@@ -43,8 +42,8 @@ pub struct Lab {
     pub tracker: Arc<Tracker>,
     /// Makes each step of sending durable.
     pub journal: Journal,
-    /// Who holds this process's leases.
-    pub owner: Arc<str>,
+    /// What steers the workers.
+    pub sending: Arc<Sending>,
     /// Wakes background work before its time.
     pub nudge: Arc<tokio::sync::Notify>,
     /// Returned mail taken in since the start.
@@ -82,12 +81,11 @@ impl Lab {
         let vault = reach(&config.database.vault, knows_campaigns, VaultDb::open, VaultDb::open_later)?;
         let ledger = reach(&config.database.ledger, knows_campaigns, LedgerDb::open, LedgerDb::open_later)?;
         let networks = super::networks::read(std::path::Path::new(&config.files.networks))?;
-        let owner: Arc<str> = EventId::from_bytes(clock::fresh()).to_string().into();
+        let sending = Arc::new(Sending::new(&config)?);
         let spool = &config.files.spool;
         let (intake, intake_writer) = intake::start(spool.clone(), clock::fresh).context("the writer of hits cannot be started")?;
         let loader = Loader::new(ledger.clone(), spool.clone(), clock::fresh, &intake);
-        let (journal, journal_writer) =
-            journal::start(vault.clone(), owner.to_string()).context("the writer of deliveries cannot be started")?;
+        let (journal, journal_writer) = journal::start(vault.clone()).context("the writer of deliveries cannot be started")?;
         let tracker = Tracker { keys: keys.clone(), targets, intake, loader, networks, counts: Counts::default() };
         let lab = Self {
             config: Arc::new(config),
@@ -98,7 +96,7 @@ impl Lab {
             clock,
             tracker: Arc::new(tracker),
             journal,
-            owner,
+            sending,
             nudge: Arc::default(),
             returned: Arc::default(),
             letters: Arc::default(),
@@ -113,29 +111,6 @@ impl Lab {
             );
         }
         Ok((lab, Background { intake: intake_writer, journal: journal_writer }))
-    }
-
-    /// All a worker needs to send a campaign's letters, until `stop` says so.
-    pub fn post(&self, letters: Arc<Letters>, stop: watch::Receiver<bool>) -> Post {
-        let clock = self.clock.clone();
-        Post {
-            vault: self.vault.clone(),
-            journal: self.journal.clone(),
-            relay: Arc::new(self.config.relay.clone()),
-            site: Arc::new(Site {
-                base_url: self.config.web.base_url.clone(),
-                bounce_domain: self.config.bounce.domain.clone(),
-                sender_id: self.config.delivery.sender_id.clone(),
-            }),
-            keys: self.keys.clone(),
-            dkim: self.dkim.clone(),
-            letters,
-            now: Arc::new(move || clock.now()),
-            mint: clock::fresh,
-            owner: self.owner.clone(),
-            give_up_after: SignedDuration::from_hours(i64::from(self.config.delivery.give_up_hours)),
-            stop,
-        }
     }
 
     /// A campaign's compiled letters; compiled once per process.

@@ -28,6 +28,10 @@ pub struct Status {
     pub ledger: String,
     /// Laws that must hold.
     pub laws: Vec<Law>,
+    /// Campaigns that send nothing for the moment, and why.
+    pub paused: Vec<(String, String)>,
+    /// Relays this process rests from, and why.
+    pub relays_in_trouble: Vec<(String, String)>,
     /// Events stored and not yet folded into counts.
     pub uncounted: i64,
     /// Outcomes not yet copied to the ledger; at most 1,000 are counted.
@@ -69,6 +73,7 @@ pub struct Law {
 /// When a database cannot be read.
 pub fn status(lab: &Lab) -> anyhow::Result<Status> {
     let mut laws = Vec::new();
+    let mut paused = Vec::new();
     let mut counted_hits = 0;
     let (all, given, projected, stored, refused, unrecorded) = lab.ledger.read(|conn| {
         Ok::<_, DbError>((
@@ -82,14 +87,24 @@ pub fn status(lab: &Lab) -> anyhow::Result<Status> {
     })?;
     for campaign in all.iter().filter(|campaign| campaign.state != State::Draft) {
         let name = &campaign.definition.name;
-        let counts = lab.vault.read(|conn| deliveries::counts(conn, campaign.number, None))?;
-        let failed = counts.refused + counts.failed + counts.unknown;
-        let sum = counts.accepted + counts.skipped + failed + counts.waiting();
+        let counts = lab.vault.read(|conn| deliveries::counts_of_rows(conn, campaign.number))?;
         laws.push(Law {
-            name: format!("{name}: enrolled = sent + skipped + failed + waiting"),
-            numbers: format!("{} = {} + {} + {failed} + {}", counts.enrolled, counts.accepted, counts.skipped, counts.waiting()),
-            holds: counts.enrolled == sum,
+            name: format!("{name}: enrolled = accepted + refused + skipped + failed + waiting + unknown"),
+            numbers: format!(
+                "{} = {} + {} + {} + {} + {} + {}",
+                counts.enrolled,
+                counts.accepted,
+                counts.refused,
+                counts.skipped,
+                counts.failed,
+                counts.waiting(),
+                counts.unknown
+            ),
+            holds: counts.enrolled == counts.finished() + counts.waiting(),
         });
+        if let Some(reason) = &campaign.paused {
+            paused.push((name.clone(), reason.clone()));
+        }
         let tallies = lab.ledger.read(|conn| events::tallies(conn, campaign.number))?;
         let hits = |kind| -> i64 {
             let names: Vec<String> = Class::ALL.into_iter().map(|class| hits_tally(kind, class)).collect();
@@ -111,6 +126,8 @@ pub fn status(lab: &Lab) -> anyhow::Result<Status> {
         vault: lab.vault.location().to_string(),
         ledger: lab.ledger.location().to_string(),
         laws,
+        paused,
+        relays_in_trouble: lab.sending.relays.troubled(lab.clock.now()),
         uncounted: given - projected,
         unrelayed: lab.vault.read(|conn| deliveries::outcomes_waiting(conn, 1000))?.len(),
         hits_waiting: lab.tracker.intake.waiting() + spooled,

@@ -1,9 +1,10 @@
 //! A campaign's steps that touch people and events: seal, enrol, release, choose for the rest, close.
 //!
-//! Cast: [`seal`], [`enrol`], [`step`] (whatever is due, for the background), [`choose`], [`close`], [`LaunchError`].
+//! Cast: [`seal`], [`enrol`], [`step`] (whatever is due, for the background), [`choose`], [`cancel`], [`close`], [`LaunchError`].
 //!
-//! Order makes each crash harmless: mailings are planned in one transaction, then subjects appended, then the campaign moves on, then
-//! the mailings are released. Running a step again does only what is missing.
+//! Order makes each crash harmless: mailings are planned, then subjects appended, then the campaign moves on, then the mailings are
+//! released, all in steps that keep nobody waiting. A half-made plan is thrown away and made again: nothing of it has left. One process
+//! plans at a time; a dead one's planning is taken over. Running a step again does only what is missing.
 
 use jiff::Timestamp;
 
@@ -12,10 +13,10 @@ use crate::campaign::file::Problem;
 use crate::campaign::proof::Proof;
 use crate::campaign::state::State;
 use crate::campaign::store::{self as campaigns, Campaign, Choice, Link, Sealed};
-use crate::db::{DbError, LedgerDb, VaultDb};
+use crate::db::{DbError, LedgerDb, VaultConn, VaultDb};
 use crate::delivery::mailing::{NewMailing, Planned};
-use crate::delivery::store as deliveries;
-use crate::experiment::assign::{Candidate, Seed, assign};
+use crate::delivery::store::{self as deliveries, Enrolment};
+use crate::experiment::assign::{Assignment, Candidate, Seed, assign};
 use crate::ids::{CampaignNumber, MailingId, Mint, Pseudonym, RecordingMode, SubscriberId, VariantNumber};
 use crate::ledger::store as events;
 use crate::ledger::subject::{Part, Subject};
@@ -25,6 +26,8 @@ use crate::vault::store as people;
 const STEP: usize = 5000;
 /// Why a letter of a closed campaign is not sent.
 const CLOSED: &str = "campaign closed";
+/// Why a letter of a cancelled one is not sent.
+const CANCELLED: &str = "sending cancelled";
 
 /// Why a step cannot be taken.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +54,12 @@ pub enum LaunchError {
         /// The list.
         list: String,
     },
+    /// Another process is at it.
+    #[error("campaign {name} is being launched by another process; look again in a minute")]
+    Elsewhere {
+        /// The campaign.
+        name: String,
+    },
     /// No such variant.
     #[error("campaign {name} has no variant {variant}; it has {letters}")]
     NoVariant {
@@ -69,6 +78,8 @@ fn list(problems: &[Problem]) -> String {
 
 /// Where the link leads that no person sees: a page that says what it is, on the host of the link itself.
 const TRAP_PAGE: &str = "/privacy#hidden-link";
+/// What time it is: long work asks again and again.
+pub type Clock<'a> = &'a dyn Fn() -> Timestamp;
 
 /// Progress of long work: done and in all.
 pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
@@ -130,96 +141,122 @@ fn wrong_state(campaign: &Campaign, wanted: &'static str) -> LaunchError {
     LaunchError::State { name: campaign.definition.name.clone(), state: campaign.state, wanted }
 }
 
-/// Assigns everybody on the list and lets the test's letters go. Resumes where an earlier run stopped.
+/// Assigns everybody on the list and lets the test's letters go. Resumes where an earlier run stopped. `owner` names this process.
 ///
 /// # Errors
-/// [`LaunchError::Nobody`]; [`LaunchError::State`] unless it is sealed or already sending.
+/// [`LaunchError::Nobody`]; [`LaunchError::State`] unless it is sealed or already sending; [`LaunchError::Elsewhere`].
 pub fn enrol(
     vault: &VaultDb,
     ledger: &LedgerDb,
     campaign: &Campaign,
-    now: Timestamp,
+    now: Clock<'_>,
     mint: Mint,
+    owner: &str,
     progress: Progress<'_>,
 ) -> Result<(), LaunchError> {
     let Some(sealed) = &campaign.sealed else { return Err(wrong_state(campaign, "seal it first")) };
     match campaign.state {
         State::Sealed => {}
         // A crash after the last but one step: only the release is missing.
-        State::Sending => {
-            release(vault, campaign, now)?;
-            return Ok(());
-        }
+        State::Sending => return release(vault, campaign.number, now).map(|_| ()),
         _ => return Err(wrong_state(campaign, "only a sealed campaign can be launched")),
     }
-    let planned = vault.read(|conn| deliveries::counts(conn, campaign.number, None))?.enrolled;
-    if planned == 0 {
-        plan(vault, campaign, &sealed.seed, mint, progress)?;
+    match vault.write(|conn| deliveries::claim_enrolment(conn, campaign.number, owner, now(), true))? {
+        Enrolment::Planned => {}
+        Enrolment::Ours => plan(vault, campaign, &sealed.seed, (now, mint, owner), progress)?,
+        Enrolment::Elsewhere | Enrolment::NotBegun => return Err(LaunchError::Elsewhere { name: campaign.definition.name.clone() }),
     }
     append_subjects(vault, ledger, campaign.number, Part::Test)?;
     append_subjects(vault, ledger, campaign.number, Part::Holdout)?;
     ledger.write(|conn| {
-        campaigns::mark_enrolled(conn, campaign.number, now)?;
-        campaigns::advance(conn, campaign.number, State::Sealed, State::Sending, now)
+        campaigns::mark_enrolled(conn, campaign.number, now())?;
+        campaigns::advance(conn, campaign.number, State::Sealed, State::Sending, now())
     })?;
-    release(vault, campaign, now)?;
-    Ok(())
+    release(vault, campaign.number, now).map(|_| ())
 }
 
-/// Lets the test's letters go; a variant with a send time of its own waits for it.
-fn release(vault: &VaultDb, campaign: &Campaign, now: Timestamp) -> Result<(), DbError> {
-    vault.write(|conn| {
-        deliveries::release(conn, campaign.number, now)?;
-        for (variant, time) in (0u8..).zip(campaign.definition.send_times()) {
-            if let Some(time) = time {
-                deliveries::hold_until(conn, campaign.number, VariantNumber(variant), time)?;
-            }
-        }
-        Ok(())
-    })
+/// Lets the test's letters go, step by step.
+fn release(vault: &VaultDb, campaign: CampaignNumber, now: Clock<'_>) -> Result<usize, LaunchError> {
+    let mut released = 0;
+    while vault.read(|conn| deliveries::test_is_planned(conn, campaign))? {
+        released += vault.write(|conn| deliveries::release(conn, campaign, now()))?;
+    }
+    Ok(released)
 }
 
-/// Everybody who takes part, in one transaction: either all are planned or nobody is.
-fn plan(vault: &VaultDb, campaign: &Campaign, seed: &Seed, mint: Mint, progress: Progress<'_>) -> Result<(), LaunchError> {
+/// Everybody who takes part. What an earlier planner left unfinished is thrown away first: only all pseudonyms together tell who gets
+/// what, and nothing was sent.
+fn plan(
+    vault: &VaultDb,
+    campaign: &Campaign,
+    seed: &Seed,
+    (now, mint, owner): (Clock<'_>, Mint, &str),
+    progress: Progress<'_>,
+) -> Result<(), LaunchError> {
     let definition = &campaign.definition;
+    let send_times = definition.send_times();
+    let elsewhere = || LaunchError::Elsewhere { name: definition.name.clone() };
+    let ours = |conn: &mut VaultConn| {
+        if deliveries::keep_enrolment(conn, campaign.number, owner, now())? { Ok(()) } else { Err(elsewhere()) }
+    };
+    while vault.write(|conn| {
+        ours(conn)?;
+        Ok::<_, LaunchError>(deliveries::unplan(conn, campaign.number)?)
+    })? > 0
+    {}
     let roster = roster(vault, &definition.list, definition.recording, mint)?;
     if roster.is_empty() {
+        vault.write(|conn| deliveries::drop_enrolment(conn, campaign.number, owner))?;
         return Err(LaunchError::Nobody { list: definition.list.clone() });
     }
     let candidates: Vec<Candidate<'_>> =
         roster.iter().map(|member| Candidate { pseudonym: member.pseudonym, stratum: &member.stratum }).collect();
     let assignments = assign(seed, &definition.design.weights, definition.design.share, definition.design.holdout, &candidates);
     let all = roster.len() as u64;
-    vault.write(|conn| {
-        let mut done = 0;
-        for (members, assigned) in roster.chunks(STEP).zip(assignments.chunks(STEP)) {
-            let mailings: Vec<NewMailing> = members
-                .iter()
-                .zip(assigned)
-                .map(|(member, assignment)| NewMailing {
-                    id: MailingId::from_bytes(mint()),
-                    campaign: campaign.number,
-                    subscriber: member.subscriber,
-                    pseudonym: member.pseudonym,
-                    variant: assignment.variant,
-                    held_out: assignment.held_out,
-                    stratum: member.stratum.clone(),
-                    recording: member.recording,
-                    position: assignment.position,
-                })
-                .collect();
-            deliveries::plan(conn, &mailings)?;
-            done += members.len() as u64;
-            progress(done, all);
-        }
-        Ok::<(), LaunchError>(())
-    })
+    let mut done = 0;
+    for (members, assigned) in roster.chunks(STEP).zip(assignments.chunks(STEP)) {
+        let mailings: Vec<NewMailing> = members
+            .iter()
+            .zip(assigned)
+            .map(|(member, assignment)| new_mailing(campaign.number, member, assignment, &send_times, mint))
+            .collect();
+        vault.write(|conn| {
+            ours(conn)?;
+            Ok::<_, LaunchError>(deliveries::plan(conn, &mailings)?)
+        })?;
+        done += members.len() as u64;
+        progress(done, all);
+    }
+    if vault.write(|conn| deliveries::end_enrolment(conn, campaign.number, owner, now()))? { Ok(()) } else { Err(elsewhere()) }
+}
+
+fn new_mailing(
+    campaign: CampaignNumber,
+    member: &Member,
+    assignment: &Assignment,
+    send_times: &[Option<Timestamp>],
+    mint: Mint,
+) -> NewMailing {
+    NewMailing {
+        id: MailingId::from_bytes(mint()),
+        campaign,
+        subscriber: member.subscriber,
+        pseudonym: member.pseudonym,
+        variant: assignment.variant,
+        held_out: assignment.held_out,
+        stratum: member.stratum.clone(),
+        provider: member.provider.clone(),
+        recording: member.recording,
+        position: assignment.position,
+        not_before: assignment.variant.and_then(|variant| send_times.get(usize::from(variant.0)).copied().flatten()),
+    }
 }
 
 struct Member {
     subscriber: SubscriberId,
     pseudonym: Pseudonym,
     stratum: String,
+    provider: String,
     recording: RecordingMode,
 }
 
@@ -237,6 +274,7 @@ fn roster(vault: &VaultDb, list: &str, ceiling: RecordingMode, mint: Mint) -> Re
                 subscriber: entry.id,
                 pseudonym: Pseudonym::from_bytes(mint()),
                 stratum: format!("{}/{recording}", entry.provider),
+                provider: entry.provider,
                 recording,
             }
         }));
@@ -274,34 +312,42 @@ fn subject(campaign: CampaignNumber, part: Part, planned: Planned) -> Subject {
 ///
 /// # Errors
 /// A database failure, or what stopped an interrupted launch.
-pub fn step(vault: &VaultDb, ledger: &LedgerDb, campaign: &Campaign, now: Timestamp, mint: Mint) -> Result<bool, LaunchError> {
+pub fn step(vault: &VaultDb, ledger: &LedgerDb, campaign: &Campaign, now: Clock<'_>, mint: Mint, owner: &str) -> Result<bool, LaunchError> {
     let number = campaign.number;
     match campaign.state {
         State::Sealed => {
-            // Planned mailings tell that a launch had begun.
-            let begun = vault.read(|conn| deliveries::counts(conn, number, None))?.enrolled > 0;
-            if begun {
-                enrol(vault, ledger, campaign, now, mint, &mut |_, _| {})?;
-            }
-            Ok(begun)
-        }
-        State::Sending => {
-            vault.write(|conn| deliveries::release(conn, number, now))?;
-            if vault.read(|conn| deliveries::test_is_waiting(conn, number))? {
+            // Only what somebody had begun, and nobody is at now.
+            let begun = vault.write(|conn| deliveries::claim_enrolment(conn, number, owner, now(), false))?;
+            if matches!(begun, Enrolment::NotBegun | Enrolment::Elsewhere) {
                 return Ok(false);
             }
-            Ok(ledger.write(|conn| campaigns::advance(conn, number, State::Sending, State::Observing, now))?)
+            enrol(vault, ledger, campaign, now, mint, owner, &mut |_, _| {})?;
+            Ok(true)
+        }
+        State::Sending => {
+            let released = release(vault, number, now)?;
+            if vault.read(|conn| deliveries::test_is_waiting(conn, number))? {
+                return Ok(released > 0);
+            }
+            Ok(ledger.write(|conn| campaigns::advance(conn, number, State::Sending, State::Observing, now()))?)
         }
         State::Observing | State::Decided => {
             let Some((variant, _)) = campaign.chosen else { return Ok(false) };
+            let advance = || ledger.write(|conn| campaigns::advance(conn, number, State::Observing, State::Decided, now()));
             if !vault.read(|conn| deliveries::rest_is_planned(conn, number))? {
-                let is_observing = campaign.state == State::Observing;
-                return Ok(is_observing && ledger.write(|conn| campaigns::advance(conn, number, State::Observing, State::Decided, now))?);
+                return Ok(campaign.state == State::Observing && advance()?);
             }
-            vault.write(|conn| deliveries::choose_for_rest(conn, number, variant))?;
+            while vault.write(|conn| deliveries::choose_for_rest(conn, number, variant))? > 0 {}
             append_subjects(vault, ledger, number, Part::Rest)?;
-            let released = vault.write(|conn| deliveries::release_rest(conn, number, now))?;
-            let moved = ledger.write(|conn| campaigns::advance(conn, number, State::Observing, State::Decided, now))?;
+            let mut released = 0;
+            loop {
+                let step = vault.write(|conn| deliveries::release_rest(conn, number, now()))?;
+                if step == 0 {
+                    break;
+                }
+                released += step;
+            }
+            let moved = advance()?;
             Ok(moved || released > 0)
         }
         State::Draft | State::Closed => Ok(false),
@@ -348,8 +394,26 @@ pub fn close(vault: &VaultDb, ledger: &LedgerDb, campaign: &Campaign, now: Times
     if !closed {
         return Err(wrong_state(campaign, "a draft is deleted, not closed; a closed campaign stays closed"));
     }
+    // Out of the workers' hands first: what is not at its last dot does not leave any more.
+    vault.write(|conn| deliveries::recall(conn, campaign.number))?;
     while skip_what_waits(vault, campaign.number, now, mint)? > 0 {}
     Ok(())
+}
+
+/// Sends no more letters of a campaign and keeps it going: what was sent is still measured. Call while it is paused.
+///
+/// # Errors
+/// A database failure; cancelling again goes on.
+pub fn cancel(vault: &VaultDb, campaign: CampaignNumber, now: Timestamp, mint: Mint) -> Result<usize, LaunchError> {
+    vault.write(|conn| deliveries::recall(conn, campaign))?;
+    let mut skipped = 0;
+    loop {
+        let step = vault.write(|conn| deliveries::skip_waiting(conn, campaign, CANCELLED, now, mint, STEP as i64))?;
+        if step == 0 {
+            return Ok(skipped);
+        }
+        skipped += step;
+    }
 }
 
 /// Skips letters of a closed campaign, those too that were in a worker's hands when it closed and came back to the queue since.

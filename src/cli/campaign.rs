@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
+use jiff::Timestamp;
 
 use crate::app::assignment as draw;
 use crate::app::campaigns::{self, CampaignError};
@@ -53,6 +54,16 @@ pub(super) enum Campaign {
     Launch {
         /// Name or number
         name: String,
+        /// Let the first letter leave at this moment, as 2026-12-01T08:00:00+01:00, instead of at once
+        #[arg(long, value_name = "TIME")]
+        at: Option<Timestamp>,
+    },
+    /// Say when the first letter may leave, before or after the launch
+    Schedule {
+        /// Name or number
+        name: String,
+        /// A moment, as 2026-12-01T08:00:00+01:00; without one at once
+        at: Option<Timestamp>,
     },
     /// Stop sending for the moment
     Pause {
@@ -61,6 +72,11 @@ pub(super) enum Campaign {
     },
     /// Go on sending with exactly those not yet sent
     Resume {
+        /// Name or number
+        name: String,
+    },
+    /// Send no more letters, for good; those that were sent are still measured
+    Cancel {
         /// Name or number
         name: String,
     },
@@ -117,7 +133,21 @@ pub(super) fn run(command: &Campaign, lab: &Lab) -> anyhow::Result<ExitCode> {
             let sealed = campaigns::seal(lab, &find(name)?)?;
             println!("Sealed with {}", sealed.sealed.map(|seal| seal.hash).unwrap_or_default());
         }
-        Campaign::Launch { name } => launch(lab, &find(name)?)?,
+        Campaign::Launch { name, at } => {
+            let campaign = find(name)?;
+            if at.is_some() {
+                campaigns::schedule(lab, &campaign, *at)?;
+            }
+            launch(lab, &campaign)?;
+        }
+        Campaign::Schedule { name, at } => {
+            campaigns::schedule(lab, &find(name)?, *at)?;
+            println!("The first letter may leave {}.", at.map_or("at once".to_owned(), |at| format!("at {at}")));
+        }
+        Campaign::Cancel { name } => {
+            let skipped = campaigns::cancel(lab, &find(name)?)?;
+            println!("Cancelled: {skipped} letters will not be sent. Those that were are still measured.");
+        }
         Campaign::Pause { name } => {
             campaigns::pause(lab, &find(name)?, "paused by hand")?;
             println!("Paused. Hits are recorded all the same.");
@@ -237,6 +267,15 @@ fn show(lab: &Lab, campaign: &Stored, json: bool) -> anyhow::Result<()> {
         mailings.unknown,
         mailings.waiting()
     );
+    if let Some(start) = progress.starts_at {
+        println!("  begins at {start}");
+    }
+    if let Some(seconds) = progress.remaining_seconds {
+        println!("  about {} to go at the pace of the last minutes", crate::report::wording::duration(seconds));
+    }
+    for reason in &progress.reasons {
+        println!("    {:>8} {}{}{}", reason.count, reason.state, if reason.reason.is_empty() { "" } else { ": " }, reason.reason);
+    }
     for (number, arm) in (0u8..).zip(&progress.arms) {
         println!(
             "    {} {} enrolled, {} sent, {} bounced, {} opened, {} clicked, {} unsubscribed",

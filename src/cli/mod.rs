@@ -15,6 +15,7 @@ mod keys;
 mod letter;
 mod letters;
 mod power;
+mod relay;
 mod results;
 mod score;
 mod serve;
@@ -69,6 +70,11 @@ enum Command {
     Results(results::Results),
     /// Make a link to a campaign's result for a reviewer without an account
     Share(results::Share),
+    /// List relays and try them out
+    #[command(subcommand)]
+    Relay(relay::Relay),
+    /// Show what became of every letter to one person
+    LettersTo(relay::LettersTo),
     /// Take in one returned message from standard input
     Bounce(bounce::Bounce),
     /// Make keys that sign letters, and check what the DNS says about a sender
@@ -120,6 +126,8 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Command::Image(command) => with_lab(file, |lab| image::run(&command, lab)),
         Command::Results(command) => with_lab(file, |lab| results::run(&command, lab)),
         Command::Share(command) => with_lab(file, |lab| results::share(&command, lab)),
+        Command::Relay(command) => with_lab(file, |lab| relay::run(&command, lab)),
+        Command::LettersTo(command) => with_lab(file, |lab| relay::letters_to(&command, lab)),
         Command::Bounce(command) => with_lab(file, |lab| bounce::run(&command, lab)),
         Command::Domain(command) => domain::run(&command, &settings(file)?),
         Command::User(command) => with_lab(file, |lab| user::run(&command, lab)),

@@ -38,6 +38,9 @@ pub(super) fn run(command: &Status, lab: &Lab) -> anyhow::Result<ExitCode> {
         if status.spool_set_aside > 0 {
             println!("  {} segments of the spool could not be read, or not all of them, and were set aside", status.spool_set_aside);
         }
+        for (name, reason) in &status.paused {
+            println!("  PAUSED {name}: {reason}");
+        }
         println!("  {} events to be counted, {} outcomes to be copied", status.uncounted, status.unrelayed);
         println!("  {} letters' hits to be judged together, {} not final", status.letters_to_judge.0, status.letters_to_judge.1);
         match &status.networks {

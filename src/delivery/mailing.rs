@@ -1,7 +1,7 @@
 //! A letter to one person, from planned to its one final state.
 //!
 //! Cast: [`NewMailing`], [`Leased`] (being sent by one worker), [`Verdict`] (what became of an attempt), [`Outcome`] (waiting to be
-//! copied to the ledger), [`Counts`].
+//! copied to the ledger), [`Attempt`] (one try), [`Fate`] (a letter on a person's page), [`Counts`] and [`Reason`].
 //!
 //! Plain data; the store reads and writes it.
 
@@ -26,10 +26,14 @@ pub struct NewMailing {
     pub held_out: bool,
     /// What the assignment was balanced within.
     pub stratum: String,
+    /// The large mailbox provider, or `other`: what throttles count by.
+    pub provider: String,
     /// What may be recorded.
     pub recording: RecordingMode,
     /// Place in the sending order.
     pub position: u64,
+    /// Not to leave before, where the moment of sending is what varies.
+    pub not_before: Option<Timestamp>,
 }
 
 /// A mailing as planned, without the person.
@@ -75,6 +79,8 @@ pub struct Leased {
     pub pseudonym: Pseudonym,
     /// The arm.
     pub variant: VariantNumber,
+    /// The large mailbox provider, or `other`.
+    pub provider: String,
     /// Whether the person got what the test chose, after it.
     pub is_rest: bool,
     /// What may be recorded.
@@ -97,6 +103,9 @@ pub struct Found {
     /// Who, within that campaign.
     pub pseudonym: Pseudonym,
 }
+
+/// The class of a refusal that says the address does not exist: the first word of its reason.
+pub const HARD: &str = "hard";
 
 /// What becomes of a mailing after an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,6 +136,52 @@ pub enum Verdict {
     },
     /// Lost between the last dot and the answer.
     Unknown,
+    /// Not tried: its turn comes then. Counts as no attempt.
+    Postponed {
+        /// When.
+        until: Timestamp,
+    },
+}
+
+/// One try, as the relay's words tell it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Attempt {
+    /// Through which relay.
+    pub relay: String,
+    /// Where in the conversation it ended.
+    pub stage: String,
+    /// The reply code, where there was a reply.
+    pub code: Option<u16>,
+    /// The RFC 3463 code.
+    pub enhanced: Option<String>,
+    /// The rest of the reply, addresses masked; of an accepted letter with the relay's queue id, where it gave one.
+    pub text: String,
+}
+
+/// A letter as a person's page shows it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Fate {
+    /// Of which campaign.
+    pub campaign: CampaignNumber,
+    /// `queued`, `accepted`, `refused` …
+    pub state: String,
+    /// Why, where there is a reason.
+    pub reason: Option<String>,
+    /// When it came to its end.
+    pub finished_at: Option<Timestamp>,
+    /// Every try, the oldest first.
+    pub attempts: Vec<(Timestamp, String, Attempt)>,
+}
+
+/// How many letters ended so, and why.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Reason {
+    /// `accepted`, `refused`, `failed`, `skipped` or `unknown`.
+    pub state: String,
+    /// A class and a code, or words; empty where there is nothing to say.
+    pub reason: String,
+    /// How many.
+    pub count: u64,
 }
 
 /// The end of an attempt, on its way into the database.
@@ -136,6 +191,8 @@ pub struct Finished {
     pub mailing: Leased,
     /// What became of it.
     pub verdict: Verdict,
+    /// The try behind it, if there was one.
+    pub attempt: Option<Attempt>,
     /// The id its outcome gets in the ledger.
     pub event: EventId,
     /// When.
@@ -229,5 +286,10 @@ impl Counts {
     /// Those that still have to leave.
     pub const fn waiting(&self) -> u64 {
         self.planned + self.queued + self.in_hand
+    }
+
+    /// Those whose fate is sealed.
+    pub const fn finished(&self) -> u64 {
+        self.accepted + self.refused + self.failed + self.skipped + self.unknown
     }
 }

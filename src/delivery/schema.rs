@@ -4,7 +4,7 @@
 diesel::table! {
     mailing (id) {
         id -> Text, campaign -> BigInt, subscriber_id -> Text, pseudonym -> Text, part -> Text, variant -> Nullable<Integer>,
-        stratum -> Text, recording -> Text, state -> Text, position -> BigInt, due_at -> BigInt, lease_owner -> Nullable<Text>,
+        stratum -> Text, provider -> Text, recording -> Text, state -> Text, position -> BigInt, due_at -> BigInt, not_before -> Nullable<BigInt>, lease_owner -> Nullable<Text>,
         lease_until -> Nullable<BigInt>, attempts -> Integer, first_attempt_at -> Nullable<BigInt>, reason -> Nullable<Text>,
         finished_at -> Nullable<BigInt>,
     }
@@ -14,4 +14,28 @@ diesel::table! {
         id -> Text, mailing_id -> Text, campaign -> BigInt, pseudonym -> Text, kind -> Text, reason -> Text, recording -> Nullable<Text>, at -> BigInt, relayed -> Bool,
     }
 }
-diesel::allow_tables_to_appear_in_same_query!(mailing, outcome);
+diesel::table! {
+    attempt (id) {
+        id -> Text, mailing_id -> Text, at -> BigInt, relay -> Text, stage -> Text, verdict -> Text, code -> Nullable<Integer>,
+        enhanced -> Nullable<Text>, text -> Text,
+    }
+}
+diesel::table! {
+    mailing_tally (campaign, part, state, reason) { campaign -> BigInt, part -> Text, state -> Text, reason -> Text, value -> BigInt, }
+}
+diesel::table! {
+    enrolment (campaign) { campaign -> BigInt, owner -> Text, owned_until -> BigInt, planned_at -> Nullable<BigInt>, }
+}
+diesel::table! {
+    schedule (campaign) { campaign -> BigInt, start_at -> BigInt, }
+}
+diesel::table! {
+    pace (relay, campaign, minute) { relay -> Text, campaign -> BigInt, minute -> BigInt, accepted -> BigInt, }
+}
+diesel::table! {
+    relay_day (relay, day) { relay -> Text, day -> BigInt, reserved -> BigInt, }
+}
+diesel::table! {
+    sender (process) { process -> Text, seen_at -> BigInt, }
+}
+diesel::allow_tables_to_appear_in_same_query!(mailing, outcome, attempt);

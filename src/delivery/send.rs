@@ -1,34 +1,38 @@
 //! The work of one batch: letters leased from the queue → filled in → handed to the relay → what became of each.
 //!
-//! Cast: [`Post`] (all a worker needs), [`Letters`] (a campaign's compiled variants), [`Site`] (our addresses), [`BatchReport`].
+//! Cast: [`Post`] (all a batch needs), [`Letters`] (a campaign's compiled variants), [`Site`] (our addresses), [`BatchReport`].
 //!
 //! Each letter asks the vault again just before it leaves: who unsubscribed a minute ago is not mailed. It never decides which batch
 //! is next, never sleeps, and tells the ledger nothing: outcomes wait for the bridge.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
 use crate::content::{CompiledLetter, LetterUrls, Tracking, with_trap_link};
 use crate::db::{DbError, VaultDb, blocking};
+use crate::delivery::breaker::{Breaker, Judged};
 use crate::delivery::dkim::DkimKeys;
 use crate::delivery::journal::Journal;
-use crate::delivery::mailing::{Finished, Leased, Verdict};
+use crate::delivery::mailing::{Attempt, Finished, HARD, Leased, Verdict};
 use crate::delivery::message::{InlineImage, MessageParts, compose_with, verp};
+use crate::delivery::relays::Relay;
+use crate::delivery::retry::{self, Cause};
 use crate::delivery::smtp::{BeforeDot, Connection, Judgement, Outcome, RelaySettings, SmtpFault, Stage, judge};
 use crate::delivery::store;
+use crate::delivery::window::Quiet;
 use crate::ids::{CampaignNumber, EventId, LinkNumber, MailingId, Mint, RecordingMode, SubscriberId, VariantNumber};
 use crate::token::{Bearer, Keys, Kind, Payload, TRAP_LINK};
-use crate::vault::people::{Person, Suppression};
+use crate::vault::people::Person;
 use crate::vault::store as people;
 
-/// Letters refused as ours in a row before the campaign pauses.
-pub const BLOCKS_IN_A_ROW: u32 = 20;
+/// How often a letter refused for its sender or content is tried again: once what was wrong is mended it may still leave, but nobody is
+/// asked all day.
+const BLOCKED_TRIES: u32 = 2;
 
-/// How long a batch is worked on before its rest is given back: a lease that ends while its letters are still to leave would hand
-/// them to a second worker. Leases last much longer.
+/// How long a batch is worked on before its rest is given back: others may be faster by now.
 pub const HOLD: SignedDuration = SignedDuration::from_mins(10);
 
 /// A campaign's letters, compiled once.
@@ -71,7 +75,7 @@ pub struct Site {
     pub sender_id: String,
 }
 
-/// All a worker needs.
+/// All a batch needs.
 #[derive(Clone)]
 pub struct Post {
     /// People, and letters on their way.
@@ -79,7 +83,7 @@ pub struct Post {
     /// Makes each step durable.
     pub journal: Journal,
     /// Where letters are handed over.
-    pub relay: Arc<RelaySettings>,
+    pub relay: Arc<Relay>,
     /// Our own addresses.
     pub site: Arc<Site>,
     /// The operator's keys.
@@ -92,8 +96,12 @@ pub struct Post {
     pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     /// Fresh ids.
     pub mint: Mint,
-    /// Who holds the leases.
+    /// Who holds the leases of this batch.
     pub owner: Arc<str>,
+    /// Stops the campaign when too much is refused.
+    pub breaker: Arc<Mutex<Breaker>>,
+    /// When a person is left alone.
+    pub quiet: Option<Arc<Quiet>>,
     /// How long a letter is tried before it is given up.
     pub give_up_after: SignedDuration,
     /// Says when to stop: the letter at hand is finished, the rest of the batch is given back.
@@ -113,10 +121,14 @@ pub struct BatchReport {
     pub blocked: u32,
     /// Not sent.
     pub skipped: u32,
-    /// Given back untried, because the relay cannot be used now.
+    /// Left for later because of the recipient's hours.
+    pub postponed: u32,
+    /// Given back untried, because the relay cannot be used now or the campaign was stopped.
     pub given_back: u32,
     /// Why the campaign should pause, if so.
     pub pause: Option<String>,
+    /// Why the relay lets us send nothing, if so: somebody must change something.
+    pub relay_refuses: Option<String>,
     /// Why the relay could not be used, if so; worth another try after a while.
     pub relay_trouble: Option<String>,
 }
@@ -130,29 +142,30 @@ pub async fn send_batch(post: &Post, connection: &mut Option<Connection>, batch:
     let people = load_people(post, &batch).await?;
     let mut left = batch.into_iter();
     let began = (post.now)();
-    let mut blocked_in_a_row = 0;
     while let Some(mut mailing) = left.next() {
-        let letter = match fill_in(post, &mailing, people.get(&mailing.subscriber)) {
+        let person = people.get(&mailing.subscriber);
+        if let Some(until) = quiet_until(post, person) {
+            report.postponed += 1;
+            end(post, mailing, Verdict::Postponed { until }, None).await;
+            continue;
+        }
+        let letter = match fill_in(post, &mailing, person) {
             Ok(letter) => letter,
             Err(reason) => {
                 report.skipped += 1;
-                end(post, mailing, Verdict::Skipped { reason }).await;
+                end(post, mailing, Verdict::Skipped { reason }, None).await;
                 continue;
             }
         };
-        if let Err(fault) = ensure_open(&post.relay, connection).await {
-            let untried: Vec<MailingId> = std::iter::once(mailing.id).chain(left.map(|mailing| mailing.id)).collect();
-            report.given_back += u32::try_from(untried.len()).unwrap_or(u32::MAX);
-            give_back(post, untried).await?;
+        if let Err(fault) = ensure_open(&post.relay.smtp, connection).await {
+            give_back(post, std::iter::once(mailing).chain(left), &mut report).await?;
             note_relay_fault(&mut report, &fault);
             return Ok(report);
         }
         let letter = match signed(post, letter).await {
             Ok(letter) => letter,
             Err(reason) => {
-                let untried: Vec<MailingId> = std::iter::once(mailing.id).chain(left.map(|mailing| mailing.id)).collect();
-                report.given_back += u32::try_from(untried.len()).unwrap_or(u32::MAX);
-                give_back(post, untried).await?;
+                give_back(post, std::iter::once(mailing).chain(left), &mut report).await?;
                 report.pause = Some(reason);
                 return Ok(report);
             }
@@ -161,27 +174,26 @@ pub async fn send_batch(post: &Post, connection: &mut Option<Connection>, batch:
         let id = mailing.id;
         // What the letter was made with, so that the ledger does not take a recipient for measured who is not.
         mailing.recording = letter.recording;
-        let before_dot = async { if post.journal.commit_to(id).await { BeforeDot::Send } else { BeforeDot::Withhold } };
+        let before_dot = async { if post.journal.commit_to(id, post.owner.clone()).await { BeforeDot::Send } else { BeforeDot::Withhold } };
         let outcome = open.transact(&letter.envelope_from, &letter.recipient, &letter.bytes, before_dot).await;
-        let before = (report.blocked, report.accepted);
-        conclude(post, mailing, outcome, &mut report).await?;
-        blocked_in_a_row = if report.accepted > before.1 { 0 } else { blocked_in_a_row + report.blocked - before.0 };
-        if report.pause.is_none() && blocked_in_a_row >= BLOCKS_IN_A_ROW {
-            report.pause = Some(blocked_too_often(blocked_in_a_row));
+        if outcome == Outcome::Withheld {
+            // Stopped, or the mark is not durable: it has not left, and neither does the rest of the batch.
+            withhold(post, id).await?;
+            report.given_back += 1;
+            give_back(post, left, &mut report).await?;
+            return Ok(report);
         }
+        conclude(post, mailing, outcome, &mut report).await;
         if report.pause.is_some() || *post.stop.borrow() || (post.now)().duration_since(began) >= HOLD {
-            let untried: Vec<MailingId> = left.map(|mailing| mailing.id).collect();
-            report.given_back += u32::try_from(untried.len()).unwrap_or(u32::MAX);
-            give_back(post, untried).await?;
+            give_back(post, left, &mut report).await?;
             return Ok(report);
         }
     }
     Ok(report)
 }
 
-/// The reason of a pause after many such refusals.
-pub fn blocked_too_often(in_a_row: u32) -> String {
-    format!("{in_a_row} letters in a row were refused for their sender or content, not for their recipients")
+fn quiet_until(post: &Post, person: Option<&Person>) -> Option<Timestamp> {
+    post.quiet.as_ref()?.until(&person?.attributes, (post.now)())
 }
 
 async fn load_people(post: &Post, batch: &[Leased]) -> Result<HashMap<SubscriberId, Person>, DbError> {
@@ -190,9 +202,19 @@ async fn load_people(post: &Post, batch: &[Leased]) -> Result<HashMap<Subscriber
     blocking(move || vault.read(|conn| people::people_by_id(conn, &ids))).await
 }
 
-async fn give_back(post: &Post, ids: Vec<MailingId>) -> Result<(), DbError> {
+async fn give_back(post: &Post, left: impl Iterator<Item = Leased>, report: &mut BatchReport) -> Result<(), DbError> {
+    let ids: Vec<MailingId> = left.map(|mailing| mailing.id).collect();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    report.given_back += u32::try_from(ids.len()).unwrap_or(u32::MAX);
     let (vault, owner) = (post.vault.clone(), post.owner.clone());
     blocking(move || vault.write(|conn| store::give_back(conn, &ids, &owner))).await
+}
+
+async fn withhold(post: &Post, id: MailingId) -> Result<(), DbError> {
+    let (vault, owner) = (post.vault.clone(), post.owner.clone());
+    blocking(move || vault.write(|conn| store::withhold(conn, id, &owner))).await
 }
 
 async fn ensure_open(relay: &RelaySettings, connection: &mut Option<Connection>) -> Result<(), SmtpFault> {
@@ -208,7 +230,7 @@ async fn ensure_open(relay: &RelaySettings, connection: &mut Option<Connection>)
 
 fn note_relay_fault(report: &mut BatchReport, fault: &SmtpFault) {
     if fault.judgement() == Judgement::SenderFault {
-        report.pause = Some(format!("the relay does not let us send: {fault}"));
+        report.relay_refuses = Some(fault.to_string());
     } else {
         report.relay_trouble = Some(fault.to_string());
     }
@@ -312,65 +334,124 @@ fn feedback_id(campaign: CampaignNumber, list: &str, sender_id: &str) -> String 
     format!("campaign-{campaign}:list-{}:type-newsletter:{sender_id}", list_label(list))
 }
 
-async fn conclude(post: &Post, mailing: Leased, outcome: Outcome, report: &mut BatchReport) -> Result<(), DbError> {
+async fn conclude(post: &Post, mailing: Leased, outcome: Outcome, report: &mut BatchReport) {
+    let attempt = attempt(&post.relay.name, &outcome);
     let verdict = match outcome {
         Outcome::Accepted { .. } => {
             report.accepted += 1;
+            judged(post, Judged::Accepted, report);
             Verdict::Accepted
         }
-        Outcome::Refused { stage, code, enhanced, text } => return refused(post, mailing, (stage, code, enhanced, text), report).await,
+        Outcome::Refused { stage, code, enhanced, text } => refused(post, &mailing, (stage, code, enhanced, text), report),
         Outcome::Deferred { stage, code, enhanced, text } => {
-            let reason = coded("later", code, enhanced.as_deref());
-            if judge(stage, code, enhanced.as_deref(), &text) == Judgement::SenderFault {
+            let blocks = judge(stage, code, enhanced.as_deref(), &text) == Judgement::SenderFault;
+            if blocks {
                 report.blocked += 1;
+                judged(post, Judged::Sender, report);
             }
-            defer(post, &mailing, reason, report)
+            let cause = if blocks { Cause::Blocked } else { Cause::Later };
+            defer(post, &mailing, cause, coded("later", code, enhanced.as_deref()), report)
         }
         Outcome::Lost { after_dot: true, .. } => Verdict::Unknown,
         Outcome::Lost { after_dot: false, why, .. } => {
             report.relay_trouble = Some(why);
-            defer(post, &mailing, "connection lost".to_owned(), report)
+            defer(post, &mailing, Cause::Connection, "connection lost".to_owned(), report)
         }
         Outcome::Unsupported { why } => {
             report.skipped += 1;
             Verdict::Skipped { reason: why.to_string() }
         }
-        // The lease was lost or the mark is not durable: the letter has not left, and whoever holds it now decides.
-        Outcome::Withheld => return Ok(()),
+        // Its caller has dealt with it: nothing was tried.
+        Outcome::Withheld => return,
     };
-    end(post, mailing, verdict).await;
-    Ok(())
+    end(post, mailing, verdict, attempt).await;
+}
+
+/// The try as it is kept; the connection has masked addresses already.
+fn attempt(relay: &str, outcome: &Outcome) -> Option<Attempt> {
+    let tried = |stage: Stage, code: Option<u16>, enhanced: Option<&String>, text: &str| Attempt {
+        relay: relay.to_owned(),
+        stage: stage_word(stage).to_owned(),
+        code,
+        enhanced: enhanced.cloned(),
+        text: without_machines(text),
+    };
+    match outcome {
+        Outcome::Accepted { reply } => Some(tried(Stage::Dot, None, None, reply)),
+        Outcome::Refused { stage, code, enhanced, text } | Outcome::Deferred { stage, code, enhanced, text } => {
+            Some(tried(*stage, Some(*code), enhanced.as_ref(), text))
+        }
+        Outcome::Lost { stage, why, .. } => Some(tried(*stage, None, None, why)),
+        Outcome::Unsupported { .. } | Outcome::Withheld => None,
+    }
+}
+
+/// A reply without the network addresses that relays like to name: the vault holds people, and no machine.
+fn without_machines(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len());
+    let mut rest = text;
+    let of_address = |character: char| character.is_ascii_hexdigit() || matches!(character, '.' | ':');
+    while let Some(start) = rest.find(of_address) {
+        let (before, from) = rest.split_at(start);
+        let (word, after) = from.split_at(from.find(|character| !of_address(character)).unwrap_or(from.len()));
+        // A full stop or a colon after it belongs to the sentence.
+        let bare = word.trim_end_matches(['.', ':']);
+        kept.push_str(before);
+        if [word, bare].iter().any(|text| text.parse::<std::net::IpAddr>().is_ok()) {
+            kept.push_str("<machine>");
+            kept.push_str(word.get(bare.len()..).unwrap_or_default());
+        } else {
+            kept.push_str(word);
+        }
+        rest = after;
+    }
+    kept.push_str(rest);
+    kept
+}
+
+const fn stage_word(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Connect => "connect",
+        Stage::Hello => "hello",
+        Stage::Auth => "auth",
+        Stage::Mail => "mail",
+        Stage::Rcpt => "rcpt",
+        Stage::Data => "data",
+        Stage::Dot => "dot",
+    }
+}
+
+fn judged(post: &Post, judged: Judged, report: &mut BatchReport) {
+    let reason = post.breaker.lock().unwrap_or_else(PoisonError::into_inner).note(judged, (post.now)());
+    if report.pause.is_none() {
+        report.pause = reason;
+    }
 }
 
 type Refusal = (Stage, u16, Option<String>, String);
 
-async fn refused(post: &Post, mailing: Leased, (stage, code, enhanced, text): Refusal, report: &mut BatchReport) -> Result<(), DbError> {
+fn refused(post: &Post, mailing: &Leased, (stage, code, enhanced, text): Refusal, report: &mut BatchReport) -> Verdict {
     let judgement = judge(stage, code, enhanced.as_deref(), &text);
     if judgement == Judgement::SenderFault && !matches!(stage, Stage::Rcpt | Stage::Dot) {
         report.pause = Some(format!("the relay refuses our letters at {stage:?} with {code}: {text}"));
-        let verdict = Verdict::Deferred { until: (post.now)(), reason: coded("block", code, enhanced.as_deref()) };
-        end(post, mailing, verdict).await;
-        return Ok(());
+        return Verdict::Deferred { until: (post.now)(), reason: coded("block", code, enhanced.as_deref()) };
     }
-    report.refused += 1;
     let class = match judgement {
-        Judgement::AddressFault => {
-            suppress(post, mailing.subscriber).await?;
-            "hard"
-        }
-        Judgement::SenderFault => {
-            report.blocked += 1;
-            "block"
-        }
+        // Its end and the suppression of the address are written together.
+        Judgement::AddressFault => HARD,
+        Judgement::SenderFault => "block",
         Judgement::MailboxFault | Judgement::Retry => "soft",
     };
-    end(post, mailing, Verdict::Refused { reason: coded(class, code, enhanced.as_deref()) }).await;
-    Ok(())
-}
-
-async fn suppress(post: &Post, subscriber: SubscriberId) -> Result<(), DbError> {
-    let (vault, now) = (post.vault.clone(), (post.now)());
-    blocking(move || vault.write(|conn| people::suppress(conn, subscriber, Suppression::HardBounce, now))).await.map(|_| ())
+    judged(post, if class == "block" { Judged::Sender } else { Judged::Recipient }, report);
+    let reason = coded(class, code, enhanced.as_deref());
+    if class == "block" {
+        report.blocked += 1;
+        if mailing.attempts < BLOCKED_TRIES {
+            return defer(post, mailing, Cause::Blocked, reason, report);
+        }
+    }
+    report.refused += 1;
+    Verdict::Refused { reason }
 }
 
 /// `hard 550 5.1.1`: a class and codes, nothing a relay could hide an address in.
@@ -381,28 +462,21 @@ fn coded(class: &str, code: u16, enhanced: Option<&str>) -> String {
     }
 }
 
-fn defer(post: &Post, mailing: &Leased, reason: String, report: &mut BatchReport) -> Verdict {
+fn defer(post: &Post, mailing: &Leased, cause: Cause, reason: String, report: &mut BatchReport) -> Verdict {
     let now = (post.now)();
     let tried_for = mailing.first_attempt_at.map_or(SignedDuration::ZERO, |first| now.duration_since(first));
     if tried_for >= post.give_up_after {
         return Verdict::Failed { reason };
     }
     report.deferred += 1;
-    let until = now.checked_add(backoff(mailing.attempts, mailing.id)).unwrap_or(now);
+    let chance = (post.mint)()[0];
+    let until = now.checked_add(retry::wait(cause, mailing.attempts, chance)).unwrap_or(now);
     Verdict::Deferred { until, reason }
 }
 
-/// Doubling from one minute to four hours, spread by ±20 % so that letters deferred together do not come back together. The spread
-/// comes from the mailing's own random id.
-fn backoff(attempts: u32, id: MailingId) -> SignedDuration {
-    let base = (60_i64 << attempts.min(8)).min(4 * 3600);
-    let spread = i64::from(id.as_bytes()[15]) * 40 / 255 - 20;
-    SignedDuration::from_millis(base * 1000 + base * 10 * spread)
-}
-
-async fn end(post: &Post, mailing: Leased, verdict: Verdict) {
-    let finished = Finished { mailing, verdict, event: EventId::from_bytes((post.mint)()), at: (post.now)() };
-    post.journal.finish(finished).await;
+async fn end(post: &Post, mailing: Leased, verdict: Verdict, attempt: Option<Attempt>) {
+    let finished = Finished { mailing, verdict, attempt, event: EventId::from_bytes((post.mint)()), at: (post.now)() };
+    post.journal.finish(finished, post.owner.clone()).await;
 }
 
 /// A finished message as a person would get it, for test mail and previews: no mailing, no tracking.
@@ -446,16 +520,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_up_to_four_hours_and_are_spread() {
-        let id = |last: u8| {
-            let mut bytes = [0; 16];
-            bytes[15] = last;
-            MailingId::from_bytes(bytes)
-        };
-        assert_eq!(backoff(0, id(0)), SignedDuration::from_secs(48));
-        assert_eq!(backoff(0, id(255)), SignedDuration::from_secs(72));
-        assert!(backoff(1, id(128)) > backoff(0, id(128)));
-        assert!(backoff(40, id(255)) <= SignedDuration::from_secs(5 * 3600));
+    fn network_addresses_are_not_kept() {
+        for (text, kept) in [
+            ("greylisted from 192.0.2.99", "greylisted from <machine>"),
+            ("blocked [192.0.2.99]: see 2001:db8::1.", "blocked [<machine>]: see <machine>."),
+            ("queued as 4ABC 5.1.1 at 12:30:01.", "queued as 4ABC 5.1.1 at 12:30:01."),
+            ("é192.0.2.1: no", "é<machine>: no"),
+            ("", ""),
+        ] {
+            assert_eq!(without_machines(text), kept);
+        }
     }
 
     #[test]

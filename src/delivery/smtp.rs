@@ -12,6 +12,7 @@
 mod judge;
 mod masking;
 mod open;
+mod probe;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use tokio::time::Duration;
 pub use judge::{Judgement, judge};
 pub use masking::without_addresses;
 pub use open::SmtpFault;
+pub use probe::{ProbeStep, probe};
 pub use settings::{Credentials, RelaySettings, Security, Timeouts};
 
 use super::address::{UnusableAddress, wire_address};

@@ -149,6 +149,17 @@ pub fn points(difference: f64) -> String {
     if points < 0.0 { format!("−{:.2}", -points) } else { format!("+{points:.2}") }
 }
 
+/// A rough duration: `40 seconds`, `12 minutes`, `3 hours`, `2 days`.
+pub fn duration(seconds: u64) -> String {
+    let (count, unit) = match seconds {
+        0..=119 => (seconds, "second"),
+        120..=7_199 => (seconds.div_ceil(60), "minute"),
+        7_200..=172_799 => (seconds.div_ceil(3600), "hour"),
+        _ => (seconds.div_ceil(86_400), "day"),
+    };
+    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -115,20 +115,27 @@ impl fmt::Debug for EmailAddress {
     }
 }
 
+/// Large mailbox providers and their domains.
+const PROVIDERS: &[(&str, &[&str])] = &[
+    ("google", &["gmail.com", "googlemail.com"]),
+    ("microsoft", &["outlook.com", "hotmail.com", "live.com", "msn.com", "outlook.de", "hotmail.de", "hotmail.fr", "hotmail.co.uk"]),
+    ("yahoo", &["yahoo.com", "ymail.com", "aol.com", "yahoo.co.uk", "yahoo.fr", "yahoo.de", "yahoo.co.in", "rocketmail.com"]),
+    ("apple", &["icloud.com", "me.com", "mac.com"]),
+    ("gmx", &["gmx.de", "gmx.net", "gmx.at", "gmx.ch", "web.de", "gmx.com", "mail.com"]),
+    ("mail.ru", &["mail.ru", "bk.ru", "inbox.ru", "list.ru"]),
+    ("yandex", &["yandex.ru", "yandex.com", "ya.ru"]),
+    ("proton", &["proton.me", "protonmail.com", "pm.me"]),
+    ("orange", &["orange.fr", "wanadoo.fr"]),
+    ("t-online", &["t-online.de", "magenta.de"]),
+];
+
+/// Every name [`provider`] may answer.
+pub fn providers() -> impl Iterator<Item = &'static str> {
+    PROVIDERS.iter().map(|(name, _)| *name).chain(["other"])
+}
+
 /// The large mailbox provider behind a domain, or `other`: a small domain would identify people in reports.
 pub fn provider(domain: &str) -> &'static str {
-    const PROVIDERS: &[(&str, &[&str])] = &[
-        ("google", &["gmail.com", "googlemail.com"]),
-        ("microsoft", &["outlook.com", "hotmail.com", "live.com", "msn.com", "outlook.de", "hotmail.de", "hotmail.fr", "hotmail.co.uk"]),
-        ("yahoo", &["yahoo.com", "ymail.com", "aol.com", "yahoo.co.uk", "yahoo.fr", "yahoo.de", "yahoo.co.in", "rocketmail.com"]),
-        ("apple", &["icloud.com", "me.com", "mac.com"]),
-        ("gmx", &["gmx.de", "gmx.net", "gmx.at", "gmx.ch", "web.de", "gmx.com", "mail.com"]),
-        ("mail.ru", &["mail.ru", "bk.ru", "inbox.ru", "list.ru"]),
-        ("yandex", &["yandex.ru", "yandex.com", "ya.ru"]),
-        ("proton", &["proton.me", "protonmail.com", "pm.me"]),
-        ("orange", &["orange.fr", "wanadoo.fr"]),
-        ("t-online", &["t-online.de", "magenta.de"]),
-    ];
     PROVIDERS.iter().find(|(_, domains)| domains.contains(&domain)).map_or("other", |(name, _)| name)
 }
 

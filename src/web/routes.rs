@@ -85,6 +85,7 @@ pub static TABLE: &[Entry] = &[
     entry(POST,   "/people/import",                              Marketer,      || web::to(admin::import::take)),
     entry(GET,    "/people/lists/{name}",                        Marketer,      || web::to(admin::people::list)),
     entry(GET,    "/people/lists/{name}/export.csv",             Marketer,      || web::to(admin::people::export)),
+    entry(POST,   "/people/letters",                             Marketer,      || web::to(admin::person::letters)),
     // Pictures for letters.
     entry(GET,    "/images",                                     Marketer,      || web::to(admin::images::show)),
     entry(POST,   "/images",                                     Marketer,      || web::to(admin::images::take)),
@@ -105,6 +106,8 @@ pub static TABLE: &[Entry] = &[
     entry(POST,   "/campaigns/{number}/launch",                  Marketer,      || web::to(admin::steer::launch)),
     entry(POST,   "/campaigns/{number}/pause",                   Marketer,      || web::to(admin::steer::pause)),
     entry(POST,   "/campaigns/{number}/resume",                  Marketer,      || web::to(admin::steer::resume)),
+    entry(POST,   "/campaigns/{number}/cancel",                  Marketer,      || web::to(admin::steer::cancel)),
+    entry(POST,   "/campaigns/{number}/schedule",                Marketer,      || web::to(admin::steer::schedule)),
     entry(POST,   "/campaigns/{number}/decide",                  Marketer,      || web::to(admin::steer::decide)),
     entry(POST,   "/campaigns/{number}/close",                   Marketer,      || web::to(admin::steer::close)),
     entry(POST,   "/campaigns/{number}/delete",                  Marketer,      || web::to(admin::steer::delete)),
@@ -119,6 +122,7 @@ pub static TABLE: &[Entry] = &[
     // The server itself.
     entry(GET,    "/status",                                     Administrator, || web::to(admin::status::show)),
     entry(GET,    "/domain",                                     Administrator, || web::to(admin::domain::show)),
+    entry(POST,   "/status/relays",                              Administrator, || web::to(admin::status::test_relays)),
     // Reviewers.
     entry(GET,    "/r/{token}",                                  Reviewer,      || web::to(review::show)),
     entry(GET,    "/r/{token}/results.csv",                      Reviewer,      || web::to(review::csv)),
@@ -134,6 +138,8 @@ pub static TABLE: &[Entry] = &[
     entry(POST,   "/api/v1/images",                              ApiKey,        || web::to(api::letters::upload)),
     entry(POST,   "/api/v1/letters/parts",                       ApiKey,        || web::to(api::letters::parts)),
     entry(POST,   "/api/v1/letters/rewrite",                     ApiKey,        || web::to(api::letters::rewrite)),
+    entry(POST,   "/api/v1/people/letters",                      ApiKey,        || web::to(api::steer::letters_to)),
+    entry(POST,   "/api/v1/relays/test",                         ApiKey,        || web::to(api::steer::test_relays)),
     entry(GET,    "/api/v1/campaigns",                           ApiKey,        || web::to(api::campaigns::list)),
     entry(POST,   "/api/v1/campaigns",                           ApiKey,        || web::to(api::campaigns::create)),
     entry(GET,    "/api/v1/campaigns/{campaign}",                ApiKey,        || web::to(api::campaigns::get)),
@@ -142,6 +148,8 @@ pub static TABLE: &[Entry] = &[
     entry(POST,   "/api/v1/campaigns/{campaign}/launch",         ApiKey,        || web::to(api::steer::launch)),
     entry(POST,   "/api/v1/campaigns/{campaign}/pause",          ApiKey,        || web::to(api::steer::pause)),
     entry(POST,   "/api/v1/campaigns/{campaign}/resume",         ApiKey,        || web::to(api::steer::resume)),
+    entry(POST,   "/api/v1/campaigns/{campaign}/cancel",         ApiKey,        || web::to(api::steer::cancel)),
+    entry(POST,   "/api/v1/campaigns/{campaign}/schedule",       ApiKey,        || web::to(api::steer::schedule)),
     entry(POST,   "/api/v1/campaigns/{campaign}/decide",         ApiKey,        || web::to(api::steer::decide)),
     entry(POST,   "/api/v1/campaigns/{campaign}/close",          ApiKey,        || web::to(api::steer::close)),
     entry(POST,   "/api/v1/campaigns/{campaign}/reclassify",     ApiKey,        || web::to(api::steer::reclassify)),

@@ -1,7 +1,7 @@
 //! What the pages show: one plain struct per page, every value already words or a simple number.
 //!
 //! Cast: [`Page`] (the frame round every page), [`Field`] and [`Choice`] (form values that survive an error), [`Tone`] (how a badge is
-//! coloured, always beside a word), and one file per group of pages: [`account`], [`people`], [`campaign`],
+//! coloured, always beside a word), and one file per group of pages: [`account`], [`people`], [`person`], [`campaign`],
 //! [`campaign_form`], [`result`], [`status`], [`public`].
 //!
 //! A view never queries, never reads a clock and never decides: handlers map what the rooms below return into these structs.
@@ -18,6 +18,7 @@ pub mod domain;
 pub mod format;
 pub mod images;
 pub mod people;
+pub mod person;
 pub mod progress;
 pub mod public;
 pub mod result;

@@ -102,6 +102,15 @@ fn a_campaign_is_written_checked_launched_and_steered_from_the_command_line() ->
     operator.succeeds(&["campaign", "pause", "autumn-letter"])?;
     assert!(operator.succeeds(&["campaign", "show", "autumn-letter"])?.contains("paused by hand"));
     operator.succeeds(&["campaign", "resume", "autumn-letter"])?;
+    let scheduled = operator.succeeds(&["campaign", "schedule", "autumn-letter", "2036-12-01T08:00:00+01:00"])?;
+    assert!(scheduled.contains("2036-12-01T07:00:00Z"), "{scheduled}");
+    assert!(operator.succeeds(&["campaign", "show", "autumn-letter"])?.contains("begins at 2036-12-01T07:00:00Z"));
+    operator.succeeds(&["campaign", "schedule", "autumn-letter"])?;
+    operator.fails(&["campaign", "schedule", "autumn-letter", "tomorrow"], &["tomorrow"])?;
+    assert!(operator.succeeds(&["letters-to", "anna@example.com"])?.contains("autumn-letter  queued"));
+    operator.fails(&["letters-to", "nobody@example.com"], &["nobody has this address"])?;
+    assert!(operator.succeeds(&["relay", "list"])?.contains("127.0.0.1:25"));
+    operator.fails(&["relay", "test", "other"], &["no relay is named other"])?;
 
     let results = operator.succeeds(&["results", "autumn-letter"])?;
     assert!(results.contains("annot estimate"), "nothing is delivered yet: {results}");
@@ -109,6 +118,9 @@ fn a_campaign_is_written_checked_launched_and_steered_from_the_command_line() ->
     assert_eq!(json["verdict"]["outcome"], "not_estimable");
     assert_eq!(operator.succeeds(&["results", "autumn-letter", "--csv"])?.lines().count(), 3);
     assert!(operator.succeeds(&["share", "autumn-letter"])?.contains("/r/"));
+    let cancelled = operator.succeeds(&["campaign", "cancel", "autumn-letter"])?;
+    assert!(cancelled.contains("4 letters will not be sent"), "{cancelled}");
+    assert!(operator.succeeds(&["campaign", "show", "autumn-letter"])?.contains("4 skipped: sending cancelled"));
     operator.succeeds(&["campaign", "close", "autumn-letter"])?;
     assert!(operator.succeeds(&["status"])?.contains("holds  autumn-letter"));
     assert!(operator.succeeds(&["verify"])?.contains("0 differences"));

@@ -19,6 +19,7 @@ on_both_engines!(
     the_assignment_can_be_computed_again_from_the_sealed_seed,
     a_crash_between_plan_and_subjects_is_repaired_by_running_it_again,
     a_crash_before_the_release_is_repaired_by_background_work,
+    a_half_made_plan_is_made_again_by_background_work,
     nobody_is_enrolled_twice,
     the_pseudonyms_of_two_campaigns_share_nothing,
     the_most_restrictive_mode_of_person_and_campaign_counts,
@@ -84,7 +85,7 @@ async fn a_crash_between_plan_and_subjects_is_repaired_by_running_it_again(engin
     world.launch("autumn").unwrap();
     let before = plan_of(&world, "autumn");
     // The process died after the mailings were planned and some subjects written, and before the campaign moved on.
-    world.sql(Room::Vault, "UPDATE mailing SET state = 'planned', due_at = 0");
+    unrelease(&world, 1, 40);
     world.sql(Room::Ledger, "UPDATE campaign SET state = 'sealed', sending_at = NULL, enrolled_at = NULL");
     world.sql(Room::Ledger, "DELETE FROM subject WHERE pseudonym < 'k'");
     world.restart();
@@ -101,7 +102,7 @@ async fn a_crash_before_the_release_is_repaired_by_background_work(engine: Engin
     world.import(&people(10));
     world.draft(&campaign("autumn"));
     world.launch("autumn").unwrap();
-    world.sql(Room::Vault, "UPDATE mailing SET state = 'planned', due_at = 0");
+    unrelease(&world, 1, 10);
     world.restart();
     assert_eq!((world.state("autumn"), world.counts("autumn").planned), ("sending", 10));
     world.deliver_everything().await;
@@ -110,12 +111,41 @@ async fn a_crash_before_the_release_is_repaired_by_background_work(engine: Engin
     // The same one step earlier, with nobody at a desk to launch again.
     world.draft(&campaign("winter"));
     world.launch("winter").unwrap();
-    world.sql(Room::Vault, "UPDATE mailing SET state = 'planned', due_at = 0 WHERE campaign = 2");
+    unrelease(&world, 2, 10);
     world.sql(Room::Ledger, "UPDATE campaign SET state = 'sealed', sending_at = NULL, enrolled_at = NULL WHERE number = 2");
     world.sql(Room::Ledger, "DELETE FROM subject WHERE campaign = 2");
     world.restart();
     world.deliver_everything().await;
     assert_eq!((world.received().len(), world.state("winter")), (20, "observing"));
+}
+
+/// As if the process had died before it let the letters go.
+fn unrelease(world: &World, campaign: u32, letters: u32) {
+    world.sql(Room::Vault, &format!("UPDATE mailing SET state = 'planned', due_at = 0 WHERE campaign = {campaign}"));
+    world.sql(Room::Vault, &format!("UPDATE mailing_tally SET value = {letters} WHERE state = 'planned' AND campaign = {campaign}"));
+}
+
+async fn a_half_made_plan_is_made_again_by_background_work(engine: Engine) {
+    let mut world = World::new(engine).await;
+    world.import(&people(30));
+    world.draft(&campaign("autumn"));
+    world.launch("autumn").unwrap();
+    let before = plan_of(&world, "autumn");
+    // The process died while it planned: whatever is there may not be all.
+    unrelease(&world, 1, 30);
+    world.sql(Room::Vault, "UPDATE enrolment SET planned_at = NULL");
+    world.sql(Room::Ledger, "UPDATE campaign SET state = 'sealed', sending_at = NULL, enrolled_at = NULL");
+    world.sql(Room::Ledger, "DELETE FROM subject");
+    world.restart();
+    world.tidy();
+    assert_eq!(world.state("autumn"), "sealed", "the planner may still be alive");
+    assert!(world.launch("autumn").unwrap_err().to_string().contains("another process"));
+    world.wait(1);
+    world.deliver_everything().await;
+    assert_eq!((world.received().len(), world.state("autumn")), (30, "observing"));
+    let after = plan_of(&world, "autumn");
+    assert_eq!((before.len(), after.len()), (30, 30));
+    assert!(before.iter().all(|(_, old, _)| after.iter().all(|(_, new, _)| old != new)), "pseudonyms are drawn anew");
 }
 
 async fn nobody_is_enrolled_twice(engine: Engine) {
@@ -125,7 +155,7 @@ async fn nobody_is_enrolled_twice(engine: Engine) {
     world.launch("autumn").unwrap();
     world.launch("autumn").unwrap();
     let sealed = world.campaign("autumn");
-    launch::step(&world.lab.vault, &world.lab.ledger, &sealed, world.now(), letterlab::app::clock::fresh).unwrap();
+    launch::step(&world.lab.vault, &world.lab.ledger, &sealed, &|| world.now(), letterlab::app::clock::fresh, "another").unwrap();
     // Who joins the list afterwards is not part of the test.
     world.import("email\nlate@example.org\n");
     world.deliver_everything().await;

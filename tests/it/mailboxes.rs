@@ -29,7 +29,11 @@ struct Shared {
     answers: Mutex<HashMap<String, Answer>>,
     received: Mutex<Vec<Message>>,
     asked: Mutex<Vec<String>>,
+    interruption: Mutex<Option<Interruption>>,
 }
+
+/// What happens while this many letters have been offered.
+type Interruption = (usize, Box<dyn FnOnce() + Send>);
 
 /// A running server; copies share it. It ends with the test.
 #[derive(Clone)]
@@ -75,6 +79,11 @@ impl Mailboxes {
         self.shared.answers.lock().unwrap().insert(address.to_owned(), answer);
     }
 
+    /// Does something while the letter with this number, from 1, is being offered: before it is taken.
+    pub fn interrupt_at(&self, letter: usize, what: impl FnOnce() + Send + 'static) {
+        *self.shared.interruption.lock().unwrap() = Some((letter, Box::new(what)));
+    }
+
     /// Every letter taken so far.
     pub fn received(&self) -> Vec<Message> {
         self.shared.received.lock().unwrap().clone()
@@ -88,7 +97,15 @@ impl Mailboxes {
 
 impl Handler for Mailboxes {
     fn recipient(&self, _envelope: &Envelope, recipient: &str) -> Reply {
-        self.shared.asked.lock().unwrap().push(recipient.to_owned());
+        let asked = {
+            let mut asked = self.shared.asked.lock().unwrap();
+            asked.push(recipient.to_owned());
+            asked.len()
+        };
+        let interruption = self.shared.interruption.lock().unwrap().take_if(|(letter, _)| *letter == asked);
+        if let Some((_, what)) = interruption {
+            what();
+        }
         let mut answers = self.shared.answers.lock().unwrap();
         match answers.get(recipient).cloned() {
             Some(Answer::Once(reply)) => {

@@ -21,6 +21,7 @@ on_both_engines!(
     an_outcome_is_added_once_per_kind_and_relayed_once,
     a_person_is_mailed_once_per_campaign,
     what_waits_is_skipped_in_steps,
+    the_tallies_agree_with_the_rows_whatever_happens,
     of_several_nodes_that_tidy_at_once_one_tells_what_became_of_a_letter,
 );
 
@@ -45,8 +46,10 @@ async fn planned(engine: Engine) -> World {
             variant: (number < 6).then_some(VariantNumber(number % 2)),
             held_out: false,
             stratum: "other/pseudonymous".to_owned(),
+            provider: "other".to_owned(),
             recording: RecordingMode::Pseudonymous,
             position: u64::from(number),
+            not_before: None,
         })
         .collect();
     world.lab.vault.write(|conn| store::plan(conn, &mailings)).unwrap();
@@ -68,7 +71,7 @@ fn lease(vault: &VaultDb, owner: &str, minute: i64, limit: i64) -> Vec<Leased> {
 }
 
 fn finish(vault: &VaultDb, mailing: &Leased, verdict: Verdict, owner: &str, minute: i64) {
-    let end = Finished { mailing: mailing.clone(), verdict, event: EventId::from_bytes(clock::fresh()), at: at(minute) };
+    let end = Finished { mailing: mailing.clone(), verdict, attempt: None, event: EventId::from_bytes(clock::fresh()), at: at(minute) };
     vault.write(|conn| store::finish(conn, &[end], owner)).unwrap();
 }
 
@@ -289,8 +292,10 @@ async fn a_person_is_mailed_once_per_campaign(engine: Engine) {
             variant: None,
             held_out: false,
             stratum: String::new(),
+            provider: "other".to_owned(),
             recording: RecordingMode::Off,
             position: 50,
+            not_before: None,
         };
         vault.write(|conn| store::plan(conn, &[mailing]))
     };
@@ -298,6 +303,40 @@ async fn a_person_is_mailed_once_per_campaign(engine: Engine) {
     assert!(again(CampaignNumber(4), 1).unwrap_err().is_duplicate(), "nor is a pseudonym used again");
     again(CampaignNumber(4), 201).unwrap();
     assert_eq!(vault.read(|conn| store::pseudonyms(conn, found.subscriber)).unwrap().len(), 2);
+    clear(&world);
+}
+
+async fn the_tallies_agree_with_the_rows_whatever_happens(engine: Engine) {
+    let world = planned(engine).await;
+    let vault = &world.lab.vault;
+    let agree = |when: &str| {
+        let rows = vault.read(|conn| store::counts_of_rows(conn, CAMPAIGN)).unwrap();
+        assert_eq!(counts(vault), rows, "{when}");
+        assert_eq!(rows.enrolled, rows.finished() + rows.waiting(), "{when}");
+    };
+    agree("planned");
+    release(vault);
+    agree("released");
+    let held = lease(vault, "one", 0, 4);
+    agree("leased");
+    vault.write(|conn| store::commit_to(conn, &[held[0].id, held[1].id], "one")).unwrap();
+    finish(vault, &held[0], Verdict::Accepted, "one", 1);
+    finish(vault, &held[2], Verdict::Postponed { until: at(50) }, "one", 1);
+    agree("in hand");
+    vault.write(|conn| store::withhold(conn, held[1].id, "one")).unwrap();
+    assert_eq!(vault.write(|conn| store::recall(conn, CAMPAIGN)).unwrap(), 1);
+    agree("recalled");
+    assert_eq!((counts(vault).queued, lease(vault, "two", 49, 9).len()), (5, 4), "one is postponed");
+    vault.write(|conn| store::expire_leases(conn, at(79), clock::fresh)).unwrap();
+    agree("expired");
+    // A person goes, with a letter that was sent and with one that was not.
+    for mailing in &held[..2] {
+        assert_eq!(vault.write(|conn| store::forget(conn, mailing.subscriber)).unwrap(), 1);
+    }
+    agree("forgotten");
+    assert_eq!((counts(vault).enrolled, counts(vault).accepted), (7, 0));
+    vault.write(|conn| store::skip_waiting(conn, CAMPAIGN, "campaign closed", at(80), clock::fresh, 100)).unwrap();
+    agree("skipped");
     clear(&world);
 }
 

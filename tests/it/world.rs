@@ -20,7 +20,6 @@ use letterlab::bounce::apply::{Applied, apply};
 use letterlab::bridge::withdraw;
 use letterlab::campaign::store::Campaign;
 use letterlab::delivery::mailing::Counts;
-use letterlab::delivery::smtp::Connection;
 use letterlab::delivery::store as deliveries;
 use letterlab::ids::{EventId, Pseudonym, VariantNumber};
 use letterlab::ledger::event::Event;
@@ -122,8 +121,7 @@ pub struct World {
     /// Databases that stories make between their own; must outlive the lab.
     databases: Option<Databases>,
     writers: Option<Background>,
-    connection: Option<Connection>,
-    refused_in_a_row: u32,
+    worker: jobs::Worker,
     stop: watch::Sender<bool>,
     folder: TempDir,
 }
@@ -137,7 +135,7 @@ impl World {
         write_settings(folder.path(), databases.as_ref(), mailboxes.port());
         let (lab, writers) = open(folder.path(), Clock::fixed(BEGINNING.parse().unwrap())).unwrap();
         let (stop, _) = watch::channel(false);
-        Self { lab, mailboxes, databases, writers: Some(writers), connection: None, refused_in_a_row: 0, stop, folder }
+        Self { lab, mailboxes, databases, writers: Some(writers), worker: jobs::Worker::default(), stop, folder }
     }
 
     /// A world with people on the list and a campaign among them, launched and delivered.
@@ -158,7 +156,7 @@ impl World {
     /// Ends the process and starts it again; whatever was only in memory is gone.
     pub fn restart(&mut self) {
         let clock = self.lab.clock.clone();
-        self.connection = None;
+        self.worker = jobs::Worker::default();
         let (lab, writers) = open(self.folder.path(), clock).unwrap();
         drop(std::mem::replace(&mut self.lab, lab));
         if let Some(ended) = self.writers.replace(writers) {
@@ -169,6 +167,14 @@ impl World {
     /// Another process of the same installation, beside this one.
     pub fn another_process(&self) -> anyhow::Result<(Lab, Background)> {
         open(self.folder.path(), self.lab.clock.clone())
+    }
+
+    /// Adds to the settings and starts again.
+    pub fn settings(&mut self, more: &str) {
+        let path = self.folder.path().join("letterlab.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, format!("{text}\n{more}\n")).unwrap();
+        self.restart();
     }
 
     /// Moves the clock.
@@ -279,7 +285,7 @@ impl World {
     /// One batch of sending; answers how many letters were taken from the queue, and why the relay could not be used.
     pub async fn send_a_batch(&mut self) -> jobs::Worked {
         let stop = self.stop.subscribe();
-        let worked = jobs::work(&self.lab, &mut self.connection, &mut self.refused_in_a_row, &stop).await.unwrap();
+        let worked = jobs::work(&self.lab, &mut self.worker, &stop).await.unwrap();
         self.lab.journal.flush().await;
         worked
     }

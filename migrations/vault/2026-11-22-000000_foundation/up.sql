@@ -67,11 +67,15 @@ CREATE TABLE mailing (
     -- Empty for the rest until the test is decided.
     variant INTEGER,
     stratum TEXT NOT NULL,
+    -- The large mailbox provider or 'other', as it was when planned: what a throttle counts by.
+    provider TEXT NOT NULL,
     recording TEXT NOT NULL CHECK (recording IN ('off', 'aggregate', 'pseudonymous', 'identified')),
     state TEXT NOT NULL CHECK (state IN ('planned', 'queued', 'leased', 'committing', 'accepted', 'refused', 'failed', 'skipped', 'unknown')),
     -- Sending order within the campaign; arms interleave.
     position BIGINT NOT NULL,
     due_at BIGINT NOT NULL,
+    -- Not before this moment, where the moment of sending is what varies.
+    not_before BIGINT,
     lease_owner TEXT,
     lease_until BIGINT,
     attempts INTEGER NOT NULL DEFAULT 0,
@@ -82,13 +86,82 @@ CREATE TABLE mailing (
     UNIQUE (campaign, subscriber_id)
 );
 CREATE INDEX mailing_due ON mailing (campaign, due_at, position) WHERE state = 'queued';
+-- While a provider's throttle is empty, the others' letters are found without looking through its own.
+CREATE INDEX mailing_due_by_provider ON mailing (campaign, provider, due_at, position) WHERE state = 'queued';
 CREATE INDEX mailing_leased ON mailing (lease_until) WHERE state = 'leased';
 CREATE INDEX mailing_committing ON mailing (lease_until) WHERE state = 'committing';
 -- SQLite takes these instead of mailing_by_position only with as many columns, and only where the question repeats their condition.
 CREATE INDEX mailing_open ON mailing (campaign, part) WHERE state IN ('planned', 'queued', 'leased', 'committing');
-CREATE INDEX mailing_planned ON mailing (campaign, part) WHERE state = 'planned';
+CREATE INDEX mailing_planned ON mailing (campaign, part, position) WHERE state = 'planned';
 CREATE INDEX mailing_by_position ON mailing (campaign, part, position);
 CREATE INDEX mailing_by_subscriber ON mailing (subscriber_id);
+
+-- One try to hand a letter over, and what the relay said: for the person's page and for finding faults.
+CREATE TABLE attempt (
+    id TEXT NOT NULL PRIMARY KEY,
+    mailing_id TEXT NOT NULL REFERENCES mailing (id) ON DELETE CASCADE,
+    at BIGINT NOT NULL,
+    relay TEXT NOT NULL,
+    -- Where in the conversation: connect, hello, auth, mail, rcpt, data, dot.
+    stage TEXT NOT NULL,
+    verdict TEXT NOT NULL CHECK (verdict IN ('accepted', 'deferred', 'refused', 'failed', 'unknown')),
+    code INTEGER,
+    enhanced TEXT,
+    -- The relay's words with addresses masked; of an accepted letter its queue id, if it gave one.
+    text TEXT NOT NULL
+);
+CREATE INDEX attempt_by_mailing ON attempt (mailing_id, at);
+
+-- How many mailings of a campaign are in which state for which reason, kept in the transaction that changes them, so that nobody
+-- counts a million rows to draw a page. 'enrolled' counts all; what is queued or in hand is the difference.
+CREATE TABLE mailing_tally (
+    campaign BIGINT NOT NULL,
+    part TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('enrolled', 'planned', 'accepted', 'refused', 'failed', 'skipped', 'unknown')),
+    reason TEXT NOT NULL,
+    value BIGINT NOT NULL,
+    PRIMARY KEY (campaign, part, state, reason)
+);
+
+-- Who plans a campaign's mailings, and whether all are planned. Planning takes many transactions; a dead planner's is begun again.
+CREATE TABLE enrolment (
+    campaign BIGINT NOT NULL PRIMARY KEY,
+    owner TEXT NOT NULL,
+    owned_until BIGINT NOT NULL,
+    planned_at BIGINT
+);
+
+-- When a campaign's first letter may leave.
+CREATE TABLE schedule (
+    campaign BIGINT NOT NULL PRIMARY KEY,
+    start_at BIGINT NOT NULL
+);
+
+-- Letters accepted per minute: what the remaining time is told from. Kept for a week.
+CREATE TABLE pace (
+    relay TEXT NOT NULL,
+    campaign BIGINT NOT NULL,
+    -- Minutes since 1970 (UTC).
+    minute BIGINT NOT NULL,
+    accepted BIGINT NOT NULL,
+    PRIMARY KEY (relay, campaign, minute)
+);
+
+-- Letters of a day (UTC) that a relay was or is being given, of all nodes together: set aside before they are taken from the queue, so
+-- that a day's limit is never passed.
+CREATE TABLE relay_day (
+    relay TEXT NOT NULL,
+    -- Days since 1970.
+    day BIGINT NOT NULL,
+    reserved BIGINT NOT NULL,
+    PRIMARY KEY (relay, day)
+);
+
+-- Processes that send, seen of late: they share the limits.
+CREATE TABLE sender (
+    process TEXT NOT NULL PRIMARY KEY,
+    seen_at BIGINT NOT NULL
+);
 
 -- What became of a mailing, waiting to be copied to the ledger under the pseudonym, at most once by its id.
 CREATE TABLE outcome (

@@ -18,7 +18,7 @@ use crate::db::DbError;
 use crate::experiment::design::{Method, Metric, Rule};
 use crate::ids::{CampaignNumber, VariantNumber};
 use crate::report::results::due;
-use crate::report::wording::{metric_words, moment};
+use crate::report::wording::{duration, metric_words, moment};
 use crate::vault::store as people;
 use crate::web::error::Fault;
 use crate::web::form::Fields;
@@ -248,6 +248,12 @@ fn progress_view(url: &str, campaign: &Campaign, progress: &Progress, now: jiff:
         bounced: sum(|arm| arm.bounced),
         opened: sum(|arm| arm.opened),
         clicked: sum(|arm| arm.clicked),
+        reasons: progress.reasons.iter().map(|reason| (reason.state.clone(), reason.reason.clone(), reason.count)).collect(),
+        outlook: match (progress.starts_at, progress.remaining_seconds) {
+            (Some(start), _) => format!("The first letter leaves at {}.", moment(start)),
+            (None, Some(seconds)) => format!("About {} to go.", duration(seconds)),
+            (None, None) => String::new(),
+        },
         arms: (0u8..)
             .zip(&progress.arms)
             .map(|(number, arm)| ArmCounts {

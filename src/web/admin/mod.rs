@@ -16,6 +16,7 @@ pub mod import;
 pub mod letter;
 pub mod login;
 pub mod people;
+pub mod person;
 pub mod results;
 pub mod setup;
 pub mod status;

@@ -3,9 +3,11 @@
 use actix_web::{HttpResponse, web};
 
 use crate::app::networks::OLD_DAYS;
+use crate::app::relays::{self, Tested};
 use crate::app::status::{Status, status};
 use crate::report::wording::moment;
 use crate::web::error::Fault;
+use crate::web::form::PostForm;
 use crate::web::session::User;
 use crate::web::view::format::count;
 use crate::web::view::status::{HealthRow, LawRow, StatusView};
@@ -14,6 +16,17 @@ use crate::web::{Web, page};
 
 /// `GET /status`
 pub async fn show(web: web::Data<Web>, user: User) -> Result<HttpResponse, Fault> {
+    view(&web, &user, &[]).await
+}
+
+/// `POST /status/relays` with `sender`, which may be empty.
+pub async fn test_relays(web: web::Data<Web>, form: PostForm) -> Result<HttpResponse, Fault> {
+    let sender = Some(form.fields.trimmed("sender")).filter(|sender| !sender.is_empty());
+    let tested = relays::test(&web.lab, None, sender).await;
+    view(&web, &form.user, &tested).await
+}
+
+async fn view(web: &Web, user: &User, tested: &[Tested]) -> Result<HttpResponse, Fault> {
     let status = web.run(status).await?;
     let laws: Vec<LawRow> = status.laws.iter().map(law).collect();
     let health = health(&status);
@@ -31,7 +44,16 @@ pub async fn show(web: web::Data<Web>, user: User) -> Result<HttpResponse, Fault
         Fact::new("Relay", &web.lab.config.relay.host),
     ];
     let as_of = moment(web.lab.clock.now());
-    page(&StatusView { page: user.page("Status", Section::Status), summary, overall, laws, health, facts, as_of })
+    let step = |relay: &Tested, step: &crate::delivery::smtp::ProbeStep| (relay.relay.clone(), step.what, step.good, step.detail.clone());
+    let tried = tested.iter().flat_map(|relay| relay.steps.iter().map(move |found| step(relay, found))).collect();
+    page(&StatusView { page: user.page("Status", Section::Status), summary, overall, laws, health, tried, facts, as_of })
+}
+
+fn sending(status: &Status) -> String {
+    let paused = status.paused.iter().map(|(name, reason)| format!("{name} is paused: {reason}."));
+    let troubled = status.relays_in_trouble.iter().map(|(name, trouble)| format!("Relay {name} rests: {trouble}."));
+    let all: Vec<String> = paused.chain(troubled).collect();
+    if all.is_empty() { "No campaign is paused, no relay rests.".to_owned() } else { all.join(" ") }
 }
 
 fn networks(status: &Status) -> HealthRow {
@@ -80,6 +102,12 @@ fn health(status: &Status) -> Vec<HealthRow> {
                 count(status.hits_waiting),
                 count(status.spool_set_aside as u64)
             ),
+        ),
+        row(
+            "Sending",
+            status.paused.is_empty() && status.relays_in_trouble.is_empty(),
+            if status.paused.is_empty() && status.relays_in_trouble.is_empty() { "well" } else { "look" },
+            sending(status),
         ),
         row("Counting", true, level(status.uncounted > 0), format!("{} events not yet counted.", number(status.uncounted))),
         row("Outcomes of letters", true, level(status.unrelayed > 0), format!("{outcomes} not yet noted as events.")),

@@ -35,6 +35,8 @@ pub fn done(request: &HttpRequest) -> Vec<Flash> {
         "launched" => (Tone::Good, "Sealed and launched. Letters are leaving."),
         "launching" => (Tone::Good, "Sealed. Everybody is being assigned; letters leave as soon as that is done."),
         "paused" => (Tone::Good, "Paused. Letters already handed over still arrive."),
+        "cancelled" => (Tone::Good, "Cancelled. Nothing more is sent; what was sent is still measured."),
+        "scheduled" => (Tone::Good, "The time of the first letter is set."),
         "resumed" => (Tone::Good, "Sending goes on."),
         "decided" => (Tone::Good, "Decided. The rest of the list gets the chosen variant."),
         "closed" => (Tone::Good, "Closed. Nothing more is sent or recorded."),
@@ -73,6 +75,12 @@ pub fn actions(
         actions.push(Action::resume(to("resume"), &count(waiting)));
     } else if campaign.state.sends() && waiting > 0 && (campaign.state != State::Observing || campaign.chosen.is_some()) {
         actions.push(Action::pause(to("pause")));
+    }
+    if matches!(campaign.state, State::Draft | State::Sealed) || progress.starts_at.is_some() {
+        actions.push(Action::schedule(to("schedule"), progress.starts_at.map(moment)));
+    }
+    if campaign.state.sends() && waiting > 0 {
+        actions.push(Action::cancel(to("cancel"), &count(waiting)));
     }
     match campaign.state {
         State::Draft => actions.push(Action::delete(to("delete"))),
@@ -163,6 +171,27 @@ pub async fn pause(web: web::Data<Web>, number: web::Path<String>, form: PostFor
 /// `POST /campaigns/{number}/resume`
 pub async fn resume(web: web::Data<Web>, number: web::Path<String>, _form: PostForm) -> Result<HttpResponse, Fault> {
     step(&web, &number, "resumed", campaigns::resume).await
+}
+
+/// `POST /campaigns/{number}/cancel`
+pub async fn cancel(web: web::Data<Web>, number: web::Path<String>, form: PostForm) -> Result<HttpResponse, Fault> {
+    confirmed(&form)?;
+    by_role(&form.user.account);
+    step(&web, &number, "cancelled", |lab, campaign| campaigns::cancel(lab, campaign).map(|_| ())).await
+}
+
+/// `POST /campaigns/{number}/schedule` with `start`, a moment in UTC as browsers write it; empty for at once.
+pub async fn schedule(web: web::Data<Web>, number: web::Path<String>, form: PostForm) -> Result<HttpResponse, Fault> {
+    let start = match form.fields.trimmed("start") {
+        "" => None,
+        text => Some(
+            text.parse::<jiff::civil::DateTime>()
+                .ok()
+                .and_then(|local| jiff::tz::Offset::UTC.to_timestamp(local).ok())
+                .ok_or_else(|| Fault::Bad("Write the moment as 2026-12-01T08:00, in UTC.".to_owned()))?,
+        ),
+    };
+    step(&web, &number, "scheduled", move |lab, campaign| campaigns::schedule(lab, campaign, start)).await
 }
 
 /// `POST /campaigns/{number}/decide` with `choice`, a variant's letter.

@@ -1,6 +1,7 @@
 //! What changes a campaign's life, for programs.
 
 use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -8,8 +9,9 @@ use serde_json::json;
 use super::campaigns::{answer, find};
 use crate::app::campaigns::{self, CampaignError};
 use crate::app::lab::Lab;
-use crate::app::signals;
+use crate::app::{people, relays, signals};
 use crate::campaign::store::Campaign;
+use crate::vault::address::EmailAddress;
 use crate::web::Web;
 use crate::web::admin::campaign::variant_of;
 use crate::web::admin::results::DAYS_MOST;
@@ -89,6 +91,61 @@ pub async fn pause(web: web::Data<Web>, program: Program, name: web::Path<String
 /// `POST …/resume`
 pub async fn resume(web: web::Data<Web>, _program: Program, name: web::Path<String>) -> Result<HttpResponse, Fault> {
     step(&web, name, campaigns::resume).await
+}
+
+/// `POST …/cancel`
+pub async fn cancel(web: web::Data<Web>, _program: Program, name: web::Path<String>) -> Result<HttpResponse, Fault> {
+    step(&web, name, |lab, campaign| campaigns::cancel(lab, campaign).map(|_| ())).await
+}
+
+/// When the first letter may leave.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Schedule {
+    /// None for at once.
+    #[serde(default)]
+    start: Option<Timestamp>,
+}
+
+/// `POST …/schedule`
+pub async fn schedule(
+    web: web::Data<Web>,
+    _program: Program,
+    name: web::Path<String>,
+    body: Small<Schedule>,
+) -> Result<HttpResponse, Fault> {
+    let start = body.0.start;
+    step(&web, name, move |lab, campaign| campaigns::schedule(lab, campaign, start)).await
+}
+
+/// Which relay to try, and with which sender.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trial {
+    #[serde(default)]
+    relay: Option<String>,
+    #[serde(default)]
+    sender: Option<String>,
+}
+
+/// `POST /api/v1/relays/test`
+pub async fn test_relays(web: web::Data<Web>, _program: Program, body: Small<Trial>) -> Result<HttpResponse, Fault> {
+    let Trial { relay, sender } = body.0;
+    Ok(HttpResponse::Ok().json(relays::test(&web.lab, relay.as_deref(), sender.as_deref()).await))
+}
+
+/// Whose letters to show.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Addressee {
+    address: String,
+}
+
+/// `POST /api/v1/people/letters`: an address belongs in a body, not in a log of paths.
+pub async fn letters_to(web: web::Data<Web>, _program: Program, body: Small<Addressee>) -> Result<HttpResponse, Fault> {
+    let address = EmailAddress::parse(&body.0.address).map_err(|why| Fault::Bad(format!("This is no address: {why}.")))?;
+    let letters = web.run(move |lab| people::letters_to(lab, &address)).await?;
+    Ok(HttpResponse::Ok().json(letters.ok_or(Fault::NotFound)?))
 }
 
 /// `POST …/decide`

@@ -178,6 +178,8 @@ pub struct Action {
     pub choices_title: String,
     /// Radio buttons posted as `choice`, when there is something to choose.
     pub choices: Vec<Choice>,
+    /// Label of a field for a moment, posted as `start`; none for no such field.
+    pub moment: Option<String>,
 }
 
 impl Action {
@@ -196,6 +198,7 @@ impl Action {
             confirm: Some("I have read the previews and the plan.".into()),
             choices_title: String::new(),
             choices: Vec::new(),
+            moment: None,
         }
     }
 
@@ -211,6 +214,7 @@ impl Action {
             confirm: None,
             choices_title: String::new(),
             choices: Vec::new(),
+            moment: None,
         }
     }
 
@@ -226,6 +230,40 @@ impl Action {
             confirm: None,
             choices_title: String::new(),
             choices: Vec::new(),
+            moment: None,
+        }
+    }
+
+    /// Say when the first letter may leave. `set` is the moment set before.
+    pub fn schedule(url: String, set: Option<String>) -> Self {
+        let set = set.map(|moment| format!(" At present it is set to {moment}.")).unwrap_or_default();
+        Self {
+            url,
+            key: "schedule",
+            title: "Schedule".into(),
+            explanation: format!("Holds every letter back until a moment; an empty field lets them leave as soon as it is launched.{set}"),
+            button: "Set the time".into(),
+            primary: false,
+            confirm: None,
+            choices_title: String::new(),
+            choices: Vec::new(),
+            moment: Some("First letter at (UTC)".into()),
+        }
+    }
+
+    /// Send no more, for good.
+    pub fn cancel(url: String, waiting: &str) -> Self {
+        Self {
+            url,
+            key: "cancel",
+            title: "Cancel sending".into(),
+            explanation: format!("The {waiting} recipients still waiting get nothing. What was sent goes on being measured."),
+            button: "Cancel sending".into(),
+            primary: false,
+            confirm: Some("This cannot be undone.".into()),
+            choices_title: String::new(),
+            choices: Vec::new(),
+            moment: None,
         }
     }
 
@@ -244,6 +282,7 @@ impl Action {
             confirm: Some("This cannot be undone.".into()),
             choices_title: "Send to the rest".into(),
             choices,
+            moment: None,
         }
     }
 
@@ -259,6 +298,7 @@ impl Action {
             confirm: Some("This cannot be undone.".into()),
             choices_title: String::new(),
             choices: Vec::new(),
+            moment: None,
         }
     }
 
@@ -275,6 +315,7 @@ impl Action {
             confirm: Some("Later opens and clicks will not be counted.".into()),
             choices_title: String::new(),
             choices: Vec::new(),
+            moment: None,
         }
     }
 }

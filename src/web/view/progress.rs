@@ -1,7 +1,7 @@
 //! Live progress of a campaign: the same fragment stands in the campaign's page and is fetched again by the script.
 //!
 //! Cast: [`ProgressCounts`] (plain numbers, as the tallies give them), [`ProgressView`] (the same as words and a bar).
-//! It never guesses a time of arrival; it shows what is counted.
+//! The time still needed is told from the pace of the last minutes; everything else is counted.
 
 use super::chart::{Segment, stacked_bar};
 use super::format::{count, share};
@@ -27,6 +27,10 @@ pub struct ProgressCounts {
     pub clicked: u64,
     /// The same per arm, control first.
     pub arms: Vec<ArmCounts>,
+    /// Why letters were not accepted: the state, the reason, how many.
+    pub reasons: Vec<(String, String, u64)>,
+    /// When the first letter may leave or how long the rest takes, in words; empty where neither is known.
+    pub outlook: String,
 }
 
 /// Counts of one arm.
@@ -96,6 +100,8 @@ pub struct ProgressView {
     pub figures: Vec<Figure>,
     /// Counts per arm.
     pub arms: Vec<ArmRow>,
+    /// Why letters were not accepted: the state, the reason, how many.
+    pub reasons: Vec<(String, String, String)>,
 }
 
 impl ProgressView {
@@ -103,7 +109,8 @@ impl ProgressView {
     pub fn new(url: String, counts: &ProgressCounts, sending: bool, running: bool, as_of: String) -> Self {
         let done = counts.enrolled.saturating_sub(counts.waiting);
         let summary = if sending && counts.waiting > 0 {
-            format!("{} of {} done, {} waiting.", count(done), count(counts.enrolled), count(counts.waiting))
+            let outlook = if counts.outlook.is_empty() { String::new() } else { format!(" {}", counts.outlook) };
+            format!("{} of {} done, {} waiting.{outlook}", count(done), count(counts.enrolled), count(counts.waiting))
         } else if counts.waiting > 0 {
             format!("Paused or not started: {} waiting.", count(counts.waiting))
         } else {
@@ -141,6 +148,7 @@ impl ProgressView {
                 figure("opened", "Opened", counts.opened, of_delivered(counts.opened)),
                 figure("clicked", "Clicked", counts.clicked, of_delivered(counts.clicked)),
             ],
+            reasons: counts.reasons.iter().map(|(state, reason, number)| (state.clone(), reason.clone(), count(*number))).collect(),
             arms: counts.arms.iter().enumerate().map(|(colour, arm)| arm_row(colour, arm)).collect(),
         }
     }

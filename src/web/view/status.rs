@@ -9,9 +9,9 @@ use super::{Badge, Fact, Page};
 pub struct LawRow {
     /// What is conserved, for example `Recipients of spring-sale`.
     pub name: String,
-    /// In words: `enrolled = sent + skipped + failed + waiting`.
+    /// In words: `enrolled = accepted + refused + …`.
     pub law: String,
-    /// In numbers: `20,000 = 19,810 + 120 + 70 + 0`.
+    /// In numbers: `20,000 = 19,810 + 120 + …`.
     pub numbers: String,
     /// Whether it comes out.
     pub holds: bool,
@@ -42,6 +42,8 @@ pub struct StatusView {
     pub laws: Vec<LawRow>,
     /// Databases, relay, disk.
     pub health: Vec<HealthRow>,
+    /// Relays that were just tried: the relay, the step, whether it went well, the details.
+    pub tried: Vec<(String, &'static str, bool, String)>,
     /// Version, engine, started when.
     pub facts: Vec<Fact>,
     /// When all this was read.

@@ -1,0 +1,60 @@
+//! The only SQL of letters on their way.
+//!
+//! Cast: `plan` (mailings planned and let go), `lease` (who holds which), `finish` (what became of them), `outcome` (what the ledger is
+//! to learn), `tally` (how many are where).
+//!
+//! A lease is one conditional update; finishing is one too, so that of two workers only the holder's word counts.
+
+mod finish;
+mod lease;
+mod outcome;
+mod plan;
+mod tally;
+
+use diesel::expression::SqlLiteral;
+use diesel::sql_types::Bool;
+use jiff::Timestamp;
+
+use crate::db::{DbError, DbResult};
+use crate::ids::{CampaignNumber, VariantNumber};
+
+pub use finish::{accepted_since, finish, forget_pace, refund_day, reserve_day, skip_waiting};
+pub use lease::{
+    commit_to, end_leases, expire_leases, give_back, gone, lease, lease_within, leases_open, next_due, recall, renew, seen, withhold,
+};
+pub use outcome::{add_outcome, by_pseudonym, fates, mark_relayed, outcomes_waiting, pseudonyms};
+pub use plan::{
+    Enrolment, choose_for_rest, claim_enrolment, drawn, drop_enrolment, end_enrolment, keep_enrolment, plan, planned_holdout, planned_rest,
+    planned_test, release, release_rest, rest_is_planned, set_start, start, test_is_planned, test_is_waiting, unplan,
+};
+pub use tally::{counts, counts_of_rows, forget, reasons};
+
+/// States as literals, not as bound values: only then both engines see that a partial index covers the question.
+const QUEUED: &str = "mailing.state = 'queued'";
+const LEASED: &str = "mailing.state = 'leased'";
+const COMMITTING: &str = "mailing.state = 'committing'";
+const PLANNED_TEST: &str = "mailing.part = 'test' AND mailing.state = 'planned'";
+const PLANNED_REST: &str = "mailing.part = 'rest' AND mailing.state = 'planned'";
+const OPEN_TEST: &str = "mailing.part = 'test' AND mailing.state IN ('planned', 'queued', 'leased', 'committing')";
+
+/// A condition that holds no value from outside.
+fn literally(condition: &'static str) -> SqlLiteral<Bool> {
+    diesel::dsl::sql(condition)
+}
+
+fn read<T: std::str::FromStr>(expected: &'static str, text: &str) -> DbResult<T> {
+    text.parse().map_err(|_| DbError::unreadable(expected, text))
+}
+
+fn variant(number: Option<i32>) -> DbResult<VariantNumber> {
+    let number = number.unwrap_or(-1);
+    u8::try_from(number).map(VariantNumber).map_err(|_| DbError::unreadable("a variant", number))
+}
+
+fn campaign_number(number: i64) -> DbResult<CampaignNumber> {
+    u32::try_from(number).map(CampaignNumber).map_err(|_| DbError::unreadable("a campaign number", number))
+}
+
+fn moment(milliseconds: i64) -> DbResult<Timestamp> {
+    Timestamp::from_millisecond(milliseconds).map_err(|_| DbError::unreadable("a moment", milliseconds))
+}
