@@ -236,6 +236,7 @@ async fn a_newer_rule_set_is_run_over_stored_hits_by_command(engine: Engine) {
     let world = sent(engine).await;
     let (open, done) = (world.letter_to("p1@example.org"), world.letter_to("p2@example.org"));
     world.click(&done.links()[0], SCANNER).await;
+    world.load();
     // As an older Letterlab took them.
     let older = "UPDATE event SET class = 'unknown', confidence = 'weak', ruleset = 1 WHERE class = 'scanner'";
     world.sql(Room::Ledger, older);
@@ -243,6 +244,7 @@ async fn a_newer_rule_set_is_run_over_stored_hits_by_command(engine: Engine) {
     world.sql(Room::Ledger, "UPDATE event SET settled = TRUE WHERE ruleset = 1");
     world.tidy();
     world.click(&open.links()[0], SCANNER).await;
+    world.load();
     world.sql(Room::Ledger, older);
     assert_eq!((tally(&world, Tally::UnknownClick), tally(&world, Tally::ScannerClick)), (2, 0));
     let autumn = world.campaign("autumn");
