@@ -56,6 +56,7 @@
 //! | all addresses of pages | `src/web/routes.rs` |
 //! | the tables | `migrations/` |
 //! | the format of a campaign file | `src/campaign/template.toml` |
+//! | what is looked at before a launch | [`content::preflight`], [`app::preflight`] |
 //! | DKIM keys and what the DNS must say | [`delivery::dkim`], [`app::domain`] |
 //! | which hit is a machine's | [`signal::verdict`] at once, [`signal::context`] once its letter is quiet, [`ledger::judgement`] for what is stored |
 //! | a formula and its source | [`stats`] |

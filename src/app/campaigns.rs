@@ -5,12 +5,11 @@
 //!
 //! It translates between rooms and keeps nothing; who may do what is the shells' affair.
 
-use std::collections::BTreeMap;
-
 use jiff::{SignedDuration, Timestamp};
 
 use crate::app::clock;
 use crate::app::lab::Lab;
+use crate::app::preflight::{self, Preflight};
 use crate::bridge::launch::{self, LaunchError};
 use crate::campaign::definition::Definition;
 use crate::campaign::file::{self, Problem};
@@ -48,6 +47,15 @@ pub enum CampaignError {
     /// The name is taken.
     #[error("a campaign named {0:?} exists already; choose another name")]
     NameTaken(String),
+    /// The list before launch says stop.
+    #[error("the campaign is not ready: {}", .0.stops().join("; "))]
+    NotReady(Box<Preflight>),
+    /// Test mail could not be sent.
+    #[error("test mail could not be sent: {0}")]
+    TestMail(String),
+    /// A preview for somebody who is not there. Deliberately without their address.
+    #[error("nobody has this address; import the person first, or look with made-up values")]
+    NoPerson,
     /// The sealed letter does not compile any more.
     #[error(transparent)]
     Letters(#[from] anyhow::Error),
@@ -174,6 +182,7 @@ pub fn seal(lab: &Lab, campaign: &Campaign) -> Done<Campaign> {
     }
     let seed = clock::fresh_key();
     let proof = super::proof::prove(lab, &campaign.definition, &seed)?;
+    preflight::gate(lab, &campaign.definition)?;
     launch::seal(&lab.vault, &lab.ledger, campaign, &proof, seed, lab.clock.now())?;
     super::jobs::refresh_targets(lab)?;
     by_number(lab, campaign.number)
@@ -357,19 +366,4 @@ pub fn share(lab: &Lab, campaign: &Campaign, days: u32) -> String {
     let mut nonce = [0; 8];
     nonce.copy_from_slice(&clock::fresh()[..8]);
     format!("{}/r/{}", lab.config.web.base_url, lab.keys.seal_share(campaign.number, until, nonce))
-}
-
-/// A finished message of a variant, for a look before launch. Missing merge values are shown as their names in brackets.
-pub fn preview(lab: &Lab, campaign: &Campaign, variant: VariantNumber) -> Done<Option<crate::content::RenderedLetter>> {
-    let mut definition = campaign.definition.clone();
-    // A browser cannot look inside the message for its pictures.
-    definition.options.inline_images = false;
-    let arms = definition.arms().map_err(CampaignError::Problems)?;
-    let Some(arm) = arms.iter().find(|arm| arm.variant == variant) else { return Ok(None) };
-    let values: BTreeMap<String, String> =
-        arm.letter.required_fields().into_iter().map(|name| (name.clone(), format!("[{name}]"))).collect();
-    let urls =
-        crate::content::LetterUrls { tracking: crate::content::Tracking::Off, unsubscribe: format!("{}/privacy", lab.config.web.base_url) };
-    let rendered = arm.letter.render(&values, &urls).map_err(|error| CampaignError::Problems(vec![Problem::of("letter", error)]))?;
-    Ok(Some(rendered))
 }

@@ -209,7 +209,8 @@ async fn senders(dns: &Dns, config: &Config, request: &Request) -> Senders {
     Senders { addresses: relay.into_iter().filter(|address| is_public(*address)).collect(), stated: false }
 }
 
-fn is_public(address: IpAddr) -> bool {
+/// Whether an address is neither this machine's nor of a private network.
+pub fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => !(v4.is_loopback() || v4.is_private() || v4.is_link_local() || v4.is_unspecified()),
         IpAddr::V6(v6) => !(v6.is_loopback() || v6.is_unspecified() || v6.is_unique_local() || v6.is_unicast_link_local()),

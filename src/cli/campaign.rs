@@ -18,11 +18,12 @@ use crate::ids::VariantNumber;
 pub(super) enum Campaign {
     /// Print a commented campaign.toml to start from
     Template,
-    /// Check a campaign file and say everything that is wrong, with line numbers
-    Check {
-        /// The campaign file
-        file: PathBuf,
-    },
+    /// Check a campaign file, with line numbers; or a stored campaign: everything to look at before launch
+    Check(super::preflight::Check),
+    /// Print a variant as a person, or somebody made up, would get it
+    Preview(super::preflight::Preview),
+    /// Send variants to one address, for a look; no count changes
+    TestMail(super::preflight::TestMail),
     /// Store a campaign file as a draft
     Create {
         /// The campaign file
@@ -114,7 +115,12 @@ pub(super) fn run(command: &Campaign, lab: &Lab) -> anyhow::Result<ExitCode> {
     let find = |name: &str| campaigns::find(lab, name);
     match command {
         Campaign::Template => print!("{}", template()),
-        Campaign::Check { file } => return check(lab, file),
+        Campaign::Check(command) => {
+            let file = Path::new(&command.campaign);
+            return if file.is_file() { check(lab, file) } else { super::preflight::check(lab, command) };
+        }
+        Campaign::Preview(command) => return super::preflight::preview(lab, command),
+        Campaign::TestMail(command) => return super::preflight::test_mail(lab, command),
         Campaign::Create { file } => {
             let number = shown(campaigns::draft(lab, &text(file)?, &beside(file)), file)?;
             let campaign = campaigns::by_number(lab, number)?;
@@ -300,6 +306,9 @@ fn launch(lab: &Lab, campaign: &Stored) -> anyhow::Result<()> {
     bar.finish_and_clear();
     if let Err(CampaignError::Launch(crate::bridge::launch::LaunchError::Problems(problems))) = &done {
         print_problems(Path::new(&campaign.definition.name), problems);
+    }
+    if let Err(CampaignError::NotReady(list)) = &done {
+        super::preflight::print(list);
     }
     done?;
     let progress = campaigns::progress(lab, &campaigns::by_number(lab, campaign.number)?)?;

@@ -15,6 +15,7 @@ mod keys;
 mod letter;
 mod letters;
 mod power;
+mod preflight;
 mod relay;
 mod results;
 mod score;

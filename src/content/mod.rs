@@ -20,6 +20,9 @@
 //!
 //! The cast: [`Newsletter`], [`Element`], [`CompiledLetter`], [`LetterUrls`], [`RenderedLetter`].
 //!
+//! `preflight` says what a letter shows before launch, with `support` (what mail programs do not show); `inert` makes it something to
+//! look at only.
+//!
 //! Pure: no files, no network, no clock, no database. It never sees a recipient's e-mail address; merge values and
 //! finished addresses come in as values, and no error repeats one.
 
@@ -30,6 +33,7 @@ mod element;
 mod error;
 mod foreign;
 mod image;
+mod inert;
 mod language;
 mod letter;
 mod links;
@@ -39,11 +43,13 @@ mod nesting;
 mod newsletter;
 mod outlook;
 mod parts;
+pub mod preflight;
 mod render;
 mod report;
 mod selector;
 mod sheet;
 mod style;
+mod support;
 mod syntax;
 mod template;
 #[cfg(test)]
@@ -60,6 +66,7 @@ pub use element::{Element, with_override};
 pub use error::ContentError;
 pub use foreign::{Left, Rewriting, Rewritten, rewrite};
 pub use image::{IMAGE_PATH, ImageKind, MOST_IMAGE_BYTES, content_id, uploaded_id};
+pub use inert::{Look, Shade, inert};
 pub use language::is_language;
 pub use letter::{CompiledLetter, LetterSettings, LetterUrls, RenderedLetter, Tracking};
 pub use links::FrozenLink;

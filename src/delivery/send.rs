@@ -479,6 +479,21 @@ async fn end(post: &Post, mailing: Leased, verdict: Verdict, attempt: Option<Att
     post.journal.finish(finished, post.owner.clone()).await;
 }
 
+/// What a test letter has that a real one takes from its mailing.
+#[derive(Debug, Clone, Copy)]
+pub struct TestCopy<'a> {
+    /// Where it goes.
+    pub to: &'a str,
+    /// The name shown as recipient: it says which variant this is, so that nothing in the letter itself has to.
+    pub to_name: &'a str,
+    /// Unique; the left part of its Message-ID.
+    pub id: &'a str,
+    /// The address it shows where the unsubscribe address would be; it belongs to nobody.
+    pub unsubscribe: &'a str,
+    /// Now.
+    pub now: Timestamp,
+}
+
 /// A finished message as a person would get it, for test mail and previews: no mailing, no tracking.
 ///
 /// # Errors
@@ -486,26 +501,24 @@ async fn end(post: &Post, mailing: Leased, verdict: Verdict, attempt: Option<Att
 pub fn test_message(
     letters: &Letters,
     variant: VariantNumber,
-    to: &str,
+    copy: &TestCopy<'_>,
     values: &BTreeMap<String, String>,
-    now: Timestamp,
 ) -> Result<Vec<u8>, String> {
     let compiled = letters.arms.get(usize::from(variant.0)).ok_or("there is no such variant")?;
     let domain = letters.from_address.rsplit('@').next().unwrap_or_default();
-    let unsubscribe = format!("https://{domain}/");
-    let urls = LetterUrls { tracking: Tracking::Off, unsubscribe: unsubscribe.clone() };
+    let urls = LetterUrls { tracking: Tracking::Off, unsubscribe: copy.unsubscribe.to_owned() };
     let rendered = compiled.render(values, &urls).map_err(|error| error.to_string())?;
     let parts = MessageParts {
         from_name: &rendered.sender_name,
         from_address: &letters.from_address,
         reply_to: letters.reply_to(variant),
-        to_name: None,
-        to_address: to,
+        to_name: Some(copy.to_name),
+        to_address: copy.to,
         subject: &rendered.subject,
-        date: now,
-        message_id: &format!("test-{}@{domain}", now.as_nanosecond()),
+        date: copy.now,
+        message_id: &format!("{}@{domain}", copy.id),
         list_id: &format!("{}.{domain}", list_label(&letters.list)),
-        list_unsubscribe_url: &unsubscribe,
+        list_unsubscribe_url: copy.unsubscribe,
         list_unsubscribe_mailto: None,
         feedback_id: None,
         language: compiled.language(),

@@ -140,8 +140,11 @@ impl From<CampaignError> for Fault {
         match error {
             CampaignError::Database(error) | CampaignError::Launch(LaunchError::Database(error)) => error.into(),
             CampaignError::Problems(problems) | CampaignError::Launch(LaunchError::Problems(problems)) => Self::Problems(problems),
-            CampaignError::Unknown(_) => Self::Missing(error.to_string()),
-            CampaignError::NameTaken(_) | CampaignError::Launch(_) => Self::Conflict(error.to_string()),
+            CampaignError::NotReady(list) => {
+                Self::Problems(list.stops().into_iter().map(|words| Problem::of("preflight", words)).collect())
+            }
+            CampaignError::Unknown(_) | CampaignError::NoPerson => Self::Missing(error.to_string()),
+            CampaignError::NameTaken(_) | CampaignError::TestMail(_) | CampaignError::Launch(_) => Self::Conflict(error.to_string()),
             CampaignError::Letters(error) => Self::Internal(error),
         }
     }

@@ -19,6 +19,7 @@ pub mod format;
 pub mod images;
 pub mod people;
 pub mod person;
+pub mod preflight;
 pub mod progress;
 pub mod public;
 pub mod result;

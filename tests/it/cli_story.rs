@@ -95,6 +95,16 @@ fn a_campaign_is_written_checked_launched_and_steered_from_the_command_line() ->
     assert!(checked.contains("nothing wrong") && checked.contains("4 people"), "{checked}");
     operator.succeeds(&["campaign", "create", "campaign.toml"])?;
     operator.fails(&["campaign", "create", "campaign.toml"], &["autumn-letter", "exists already"])?;
+    let checked = operator.succeeds(&["campaign", "check", "autumn-letter"])?;
+    assert!(checked.contains("ok    one difference") && checked.contains("not looked at: whether links answer"), "{checked}");
+    let json: serde_json::Value = serde_json::from_str(&operator.succeeds(&["campaign", "check", "autumn-letter", "--json"])?)?;
+    assert!(json["level"] != "stop" && json["items"].as_array().is_some_and(|items| items.len() > 8), "{json}");
+    operator.fails(&["campaign", "check", "winter-letter"], &["neither a file nor a stored campaign"])?;
+    let shown = operator.succeeds(&["campaign", "preview", "autumn-letter", "--variant", "b", "--person", "anna@example.com"])?;
+    assert!(shown.contains("Subject:") && shown.contains("Anna"), "{shown}");
+    operator.fails(&["campaign", "preview", "autumn-letter", "--set", "Lan"], &["FIELD=VALUE"])?;
+    operator.fails(&["campaign", "preview", "autumn-letter", "--person", "who@example.com"], &["nobody has this address"])?;
+    operator.fails(&["campaign", "test-mail", "autumn-letter", "--to", "ada@example.org"], &["test mail could not be sent", "relay"])?;
     let launched = operator.succeeds(&["campaign", "launch", "autumn-letter"])?;
     assert!(launched.contains("4 people enrolled"), "{launched}");
     operator.fails(&["campaign", "replace", "autumn-letter", "campaign.toml"], &["sending", "only a draft"])?;

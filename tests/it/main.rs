@@ -22,6 +22,7 @@ mod installation;
 mod letters;
 mod mailboxes;
 mod people;
+mod preflight;
 mod privacy;
 mod real_mail;
 mod results;

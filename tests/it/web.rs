@@ -536,6 +536,14 @@ async fn a_program_runs_a_campaign(engine: Engine) {
     let as_json = [("authorization", key.as_str()), ("content-type", "application/json")];
     let reply = server.send(Method::POST, "/api/v1/campaigns", &as_json, json.to_string()).await;
     assert_eq!((reply.status, reply.header("location")), (201, "/api/v1/campaigns/story"), "{}", reply.text());
+    let reply = server.send(Method::GET, "/api/v1/campaigns/story/preflight", &with_key, "").await;
+    assert_eq!((reply.status, &reply.json()["level"]), (200, &serde_json::json!("warn")), "no preheader: {}", reply.text());
+    let reply = server.send(Method::GET, "/api/v1/campaigns/story/preview/b?first_name=Lan", &with_key, "").await;
+    assert_eq!((reply.status, &reply.json()["subject"]), (200, &serde_json::json!("Good morning")), "{}", reply.text());
+    let reply =
+        server.send(Method::POST, "/api/v1/campaigns/story/test-mail", &with_key, r#"{"to": "ada@example.org", "variants": ["B"]}"#).await;
+    assert_eq!(reply.json(), serde_json::json!([{"variant": "B", "accepted": true, "why": ""}]));
+    assert_eq!(world.received().last().unwrap().subject, "Good morning");
     let reply = server.send(Method::POST, "/api/v1/campaigns/story/launch", &with_key, "").await;
     assert_eq!((reply.status, &reply.json()["state"]), (200, &serde_json::json!("sending")), "{}", reply.text());
     let reply = server.send(Method::POST, "/api/v1/campaigns/story/pause", &with_key, "").await;

@@ -1,6 +1,5 @@
 //! One campaign's page: variants with previews, plan, links, progress, and what can be done now.
 
-use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template as _;
 
@@ -28,9 +27,6 @@ use crate::web::view::format::{count, counted, level};
 use crate::web::view::progress::{ArmCounts, ProgressCounts, ProgressView};
 use crate::web::view::{Fact, Section, Tone};
 use crate::web::{Web, page};
-
-/// What a preview may do: nothing but show itself and its pictures.
-const PREVIEW_POLICY: &str = "sandbox; default-src 'none'; img-src https: http: data:; style-src 'unsafe-inline'; frame-ancestors 'self'";
 
 /// The campaign with the number in the path.
 pub async fn find(web: &Web, number: &str) -> Result<Campaign, Fault> {
@@ -78,6 +74,8 @@ pub async fn show(web: web::Data<Web>, user: User, number: web::Path<String>, re
         results_url: campaign.sealed.is_some().then(|| format!("{url}/results")),
         edit_url: is_draft.then(|| format!("{url}/edit")),
         file_url: format!("{url}/campaign.toml"),
+        check_url: is_draft.then(|| format!("{url}/check")),
+        preview_url: format!("{url}/preview"),
         element: definition.element.to_string(),
         plan: plan(&campaign),
         outlook: known.outlook.clone(),
@@ -286,18 +284,6 @@ pub async fn progress(web: web::Data<Web>, _user: User, number: web::Path<String
     let seen = Some(query.get("seen")).filter(|seen| !seen.is_empty());
     let view = progress_view(&format!("/campaigns/{}", campaign.number), &campaign, &counted, web.lab.clock.now(), seen);
     Ok(HttpResponse::Ok().content_type("text/html; charset=utf-8").body(view.render()?))
-}
-
-/// `GET /campaigns/{number}/preview/{variant}`: a variant's letter, under a policy of its own that lets it do nothing.
-pub async fn preview(web: web::Data<Web>, _user: User, path: web::Path<(String, String)>) -> Result<HttpResponse, Fault> {
-    let (number, letter) = path.into_inner();
-    let campaign = find(&web, &number).await?;
-    let variant = variant_of(&letter).ok_or(Fault::NotFound)?;
-    let rendered = web.run(move |lab| campaigns::preview(lab, &campaign, variant)).await?.ok_or(Fault::NotFound)?;
-    Ok(HttpResponse::Ok()
-        .content_type("text/html; charset=utf-8")
-        .insert_header((header::CONTENT_SECURITY_POLICY, PREVIEW_POLICY))
-        .body(rendered.html))
 }
 
 /// A variant by its letter, in either case.

@@ -1,7 +1,8 @@
 //! Pages of people who log in: marketers and administrators.
 //!
 //! One file per group of pages; `steer` holds the forms that change a campaign's life, `draft` those that write it,
-//! `letter` looks into a letter that is being written, `images` takes pictures in.
+//! `letter` looks into a letter that is being written, `images` takes pictures in, `preflight` and `preview`
+//! show what would leave.
 
 pub mod assignment;
 pub mod campaign;
@@ -17,6 +18,8 @@ pub mod letter;
 pub mod login;
 pub mod people;
 pub mod person;
+pub mod preflight;
+pub mod preview;
 pub mod results;
 pub mod setup;
 pub mod status;

@@ -152,10 +152,12 @@ pub async fn launch(web: web::Data<Web>, number: web::Path<String>, form: PostFo
     confirmed(&form)?;
     let campaign = find(&web, &number).await?;
     let url = format!("/campaigns/{}", campaign.number);
-    let shared = web.clone();
+    let (shared, asked) = (web.clone(), campaign.clone());
     // A task of its own, so that a browser that goes away does not end it.
     let launching = tokio::spawn(async move { shared.run(move |lab| campaigns::launch(lab, &campaign, &mut |_, _| {})).await });
     match tokio::time::timeout(LAUNCH_PATIENCE, launching).await {
+        // What is wrong is shown as the whole list before launch.
+        Ok(Ok(Err(Fault::Problems(_)))) if asked.state == State::Draft => super::preflight::refused(&web, &form.user, asked).await,
         Ok(Ok(launched)) => launched.map(|()| see_other(&format!("{url}?done=launched"))),
         Ok(Err(error)) => Err(Fault::internal(error)),
         Err(_) => Ok(see_other(&format!("{url}?done=launching"))),

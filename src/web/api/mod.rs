@@ -6,6 +6,7 @@ pub mod campaigns;
 pub mod domain;
 pub mod letters;
 pub mod people;
+pub mod preflight;
 pub mod steer;
 
 use actix_web::HttpResponse;
@@ -59,6 +60,11 @@ fn purpose(method: &Method, path: &str) -> &'static str {
         (_, "decide") => "Choose what the rest get: {\"variant\": \"B\"}.",
         (_, "close") => "End it: nothing more is sent or recorded.",
         (_, "share") => "A reviewer's link: {\"days\": 30}.",
+        (_, "preflight") => {
+            "The list before launch, each point ok, warn or stop. Query: links=yes, domain=yes, spam=yes to ask the network and SpamAssassin."
+        }
+        (_, "{variant}") => "A variant for somebody made up, as HTML and text. Query: values of merge fields.",
+        (_, "test-mail") => "Send variants to one address, uncounted: {\"to\": …, \"variants\": [\"A\"], \"values\": {…}}.",
         (_, "lacking") => "How many people lack a value the letter needs, and which: they would be skipped.",
         (_, "progress") => "How far sending is, and live counts per arm.",
         (_, "outlook") => "What a draft's test can show: base rate with its uncertainty, power, sample size, suggested test share.",

@@ -23,6 +23,13 @@ use crate::web::session::Program;
 /// A small JSON body; an empty one says nothing.
 pub struct Small<T>(T);
 
+impl<T> Small<T> {
+    /// What it says.
+    pub fn into_inner(self) -> T {
+        self.0
+    }
+}
+
 impl<T: DeserializeOwned + 'static> FromRequest for Small<T> {
     type Error = Fault;
     type Future = std::pin::Pin<Box<dyn Future<Output = Result<Self, Fault>>>>;

@@ -340,6 +340,10 @@ pub struct CampaignView {
     pub edit_url: Option<String>,
     /// Its file.
     pub file_url: String,
+    /// The list before launch, while it is a draft.
+    pub check_url: Option<String>,
+    /// Its variants beside each other.
+    pub preview_url: String,
     /// What differs, for example `subject`.
     pub element: String,
     /// The plan in facts.
