@@ -2,7 +2,7 @@
 //!
 //! Cast: [`config`] (one struct, the embedded defaults are the defaults), [`clock`] (wall time and fresh ids), [`keyfile`], [`lab`]
 //! (everything put together once and passed on), [`campaigns`], [`people`], [`letters`], [`images`] and [`assignment`] (what web,
-//! command line and API all call), [`domain`] (whether a sender proves who it is), `proof` (that letters differ in one element),
+//! command line and API all call), [`domain`] (whether a sender proves who it is), [`proof`] (that letters differ in one element),
 //! [`preflight`] (the list before launch), [`preview`] and [`test_mail`] (letters before they leave), [`jobs`] (background work).
 //!
 //! It holds no SQL and no markup; it is the only place below the shells that reads the clock.
@@ -23,7 +23,7 @@ pub mod people;
 pub mod planning;
 pub mod preflight;
 pub mod preview;
-mod proof;
+pub mod proof;
 pub mod relays;
 pub mod sending;
 pub mod signals;

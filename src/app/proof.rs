@@ -1,6 +1,6 @@
 //! The one-element proof over finished messages: for a sample of people, each variant's message as it would leave.
 //!
-//! Cast: [`prove`] (the proof, or every reason why there is none).
+//! Cast: [`prove`] (the proof, or every reason why there is none), [`shown`] (what is kept of a sealed campaign, or a draft tried just now).
 //!
 //! Message-ID, date, boundary and tokens are the same for all variants here, because what is fixed per mailing is an argument of the
 //! message; a link's stand-in follows from its target, so that another target is another message. Only the element is masked, and
@@ -17,6 +17,8 @@ use crate::bridge::launch::LaunchError;
 use crate::campaign::definition::{Arm, Definition};
 use crate::campaign::file::Problem;
 use crate::campaign::proof::Proof;
+use crate::campaign::state::State;
+use crate::campaign::store::Campaign;
 use crate::content::difference::{
     DifferenceFacet, FinishedDifference, Letter, MASK, Outcome, Place, compare, compare_finished, differing_words,
 };
@@ -27,8 +29,10 @@ use crate::experiment::assign::Seed;
 use crate::ids::SubscriberId;
 use crate::vault::store as people;
 
-/// People whose messages are made.
+/// People whose messages are made at the launch.
 const SAMPLE: i64 = 24;
+/// People whose messages are made each time somebody looks at a draft.
+const SAMPLE_OF_A_DRAFT: i64 = 5;
 /// Problems listed at most per variant.
 const LISTED: usize = 10;
 
@@ -37,6 +41,35 @@ const LISTED: usize = 10;
 /// # Errors
 /// [`LaunchError::Problems`] naming each difference.
 pub fn prove(lab: &Lab, definition: &Definition, seed: &Seed) -> Done<Proof> {
+    prove_on(lab, definition, seed, SAMPLE)
+}
+
+/// A campaign's proof for page, command line and API.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct ShownProof {
+    /// Whether it is kept with the sealed plan; a draft's is only tried.
+    pub kept: bool,
+    /// In words.
+    pub sentences: Vec<String>,
+    /// The proof itself.
+    #[serde(flatten)]
+    pub proof: Proof,
+}
+
+/// The proof that is kept with a campaign; a draft's letters are tried just now, on a few people. None for a campaign sealed without one.
+///
+/// # Errors
+/// As [`prove`], for a draft.
+pub fn shown(lab: &Lab, campaign: &Campaign) -> Done<Option<ShownProof>> {
+    if campaign.state == State::Draft {
+        // A draft is tried on the same few people each time: what is shown changes with the letter, and not by chance.
+        let proof = prove_on(lab, &campaign.definition, &[0; 32], SAMPLE_OF_A_DRAFT)?;
+        return Ok(Some(ShownProof { kept: false, sentences: proof.sentences_of_a_draft(), proof }));
+    }
+    Ok(campaign.proof.clone().map(|proof| ShownProof { kept: true, sentences: proof.sentences(), proof }))
+}
+
+fn prove_on(lab: &Lab, definition: &Definition, seed: &Seed, most: i64) -> Done<Proof> {
     let arms = definition.arms().map_err(CampaignError::Problems)?;
     let Some((control, others)) = arms.split_first() else { return Err(refused(vec![Problem::of("variants", "there are none")])) };
     let mut variants = Vec::new();
@@ -44,7 +77,7 @@ pub fn prove(lab: &Lab, definition: &Definition, seed: &Seed) -> Done<Proof> {
         let outcome = sources(definition, control, arm).map_err(|problem| refused(vec![Problem::of(&key(arm), problem)]))?;
         variants.push((arm, outcome));
     }
-    let sample = sample(lab, definition, seed)?;
+    let sample = sample(lab, definition, seed, most)?;
     let made_up: BTreeMap<String, String> =
         arms.iter().flat_map(|arm| arm.letter.merge_fields()).map(|field| (field, "Sample".to_owned())).collect();
     let mut proof = Proof { statements: Vec::new(), people: 0, left_out: 0, every_byte: true, hash: String::new() };
@@ -77,12 +110,12 @@ fn refused(problems: Vec<Problem>) -> CampaignError {
 }
 
 /// Merge values of people who may be mailed, from a point in the order of their random ids that the seed draws.
-fn sample(lab: &Lab, definition: &Definition, seed: &Seed) -> Result<Vec<BTreeMap<String, String>>, DbError> {
+fn sample(lab: &Lab, definition: &Definition, seed: &Seed, most: i64) -> Result<Vec<BTreeMap<String, String>>, DbError> {
     let mut start = [0; 16];
     start.copy_from_slice(&seed[..16]);
     lab.vault.read(|conn| {
-        let mut entries = people::eligible(conn, &definition.list, Some(SubscriberId::from_bytes(start)), SAMPLE)?;
-        let missing = SAMPLE - i64::try_from(entries.len()).unwrap_or(SAMPLE);
+        let mut entries = people::eligible(conn, &definition.list, Some(SubscriberId::from_bytes(start)), most)?;
+        let missing = most - i64::try_from(entries.len()).unwrap_or(most);
         if missing > 0 {
             let known: Vec<SubscriberId> = entries.iter().map(|entry| entry.id).collect();
             entries.extend(people::eligible(conn, &definition.list, None, missing)?.into_iter().filter(|entry| !known.contains(&entry.id)));

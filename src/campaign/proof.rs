@@ -22,6 +22,15 @@ pub struct Proof {
 impl Proof {
     /// The statements, and last how they were shown.
     pub fn sentences(&self) -> Vec<String> {
+        self.told("Shown before the launch", "")
+    }
+
+    /// The same of a draft, whose letters may still change.
+    pub fn sentences_of_a_draft(&self) -> Vec<String> {
+        self.told("Tried just now", " At the launch it is shown again, and kept with the plan.")
+    }
+
+    fn told(&self, when: &str, after: &str) -> Vec<String> {
         let mut sentences: Vec<String> = self.statements.iter().map(|statement| format!("{statement}.")).collect();
         let extent = if self.every_byte { "equal byte for byte" } else { "equal in everything a reader or a mail program can notice" };
         let people = match self.people {
@@ -31,7 +40,7 @@ impl Proof {
         };
         let short = self.hash.get(..16).unwrap_or(&self.hash);
         sentences.push(format!(
-            "Shown before the launch on the finished messages of {people}: with the element masked they are {extent} (SHA-256 {short}…)."
+            "{when} on the finished messages of {people}: with the element masked they are {extent} (SHA-256 {short}…).{after}"
         ));
         sentences
     }

@@ -9,6 +9,8 @@ use jiff::Timestamp;
 use crate::app::assignment as draw;
 use crate::app::campaigns::{self, CampaignError};
 use crate::app::lab::Lab;
+use crate::app::proof;
+use crate::bridge::launch::LaunchError;
 use crate::campaign::file::{Problem, template};
 use crate::campaign::store::Campaign as Stored;
 use crate::ids::VariantNumber;
@@ -240,6 +242,7 @@ fn show(lab: &Lab, campaign: &Stored, json: bool) -> anyhow::Result<()> {
             "state": campaign.state,
             "definition": campaign.definition,
             "seal": campaign.sealed.as_ref().map(|seal| seal.hash.clone()),
+            "proof": campaign.proof,
             "progress": progress,
         });
         println!("{}", serde_json::to_string_pretty(&shown)?);
@@ -253,6 +256,13 @@ fn show(lab: &Lab, campaign: &Stored, json: bool) -> anyhow::Result<()> {
     println!("  list {}, variants differ in: {}", definition.list, definition.element);
     for (number, value) in (0u8..).zip(definition.shown_values()) {
         println!("    {} {value}", VariantNumber(number));
+    }
+    match proof::shown(lab, campaign) {
+        Ok(shown) => shown.iter().flat_map(|shown| &shown.sentences).for_each(|sentence| println!("  {sentence}")),
+        Err(CampaignError::Problems(problems) | CampaignError::Launch(LaunchError::Problems(problems))) => {
+            problems.iter().for_each(|problem| println!("  not launched like this: {problem}"));
+        }
+        Err(other) => return Err(other.into()),
     }
     let design = &definition.design;
     println!(

@@ -1,4 +1,6 @@
-//! `letterlab letter …`: a look into one letter before it is part of a campaign.
+//! `letterlab letters parts` and `rewrite`: a look into one letter before it is part of a campaign.
+//!
+//! Cast: [`Parts`], [`Rewrite`], and what they do.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -8,39 +10,32 @@ use anyhow::{Context, bail};
 use crate::app::letters;
 use crate::content::BodyFormat;
 
-/// Look into one letter: its parts, tags of other systems.
-#[derive(Debug, clap::Subcommand)]
-pub(super) enum Letter {
-    /// List everything that may vary, with the address a campaign calls it by
-    Parts {
-        /// A .mjml, .html or .md file
-        file: PathBuf,
-        /// As JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Rewrite merge tags of Mailchimp, Liquid and listmonk; tells what was rewritten and what could not be
-    Rewrite {
-        /// The letter
-        file: PathBuf,
-        /// Where to write the result; without it, to standard output
-        #[arg(long, value_name = "FILE")]
-        out: Option<PathBuf>,
-    },
+/// List everything in a letter that may vary.
+#[derive(Debug, clap::Args)]
+pub(super) struct Parts {
+    /// A .mjml, .html or .md file
+    file: PathBuf,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
 }
 
-pub(super) fn run(command: &Letter) -> anyhow::Result<ExitCode> {
-    match command {
-        Letter::Parts { file, json } => list_parts(file, *json),
-        Letter::Rewrite { file, out } => rewrite(file, out.as_deref()),
-    }
+/// Rewrite merge tags of other systems.
+#[derive(Debug, clap::Args)]
+pub(super) struct Rewrite {
+    /// The letter
+    file: PathBuf,
+    /// Where to write the result; without it, to standard output
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
 }
 
 fn read(file: &Path) -> anyhow::Result<String> {
     std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))
 }
 
-fn list_parts(file: &Path, json: bool) -> anyhow::Result<ExitCode> {
+pub(super) fn parts(command: &Parts) -> anyhow::Result<ExitCode> {
+    let file = &command.file;
     let format = match file.extension().and_then(|extension| extension.to_str()) {
         Some("mjml") => BodyFormat::Mjml,
         Some("html" | "htm") => BodyFormat::Html,
@@ -48,7 +43,7 @@ fn list_parts(file: &Path, json: bool) -> anyhow::Result<ExitCode> {
         _ => bail!("{} is neither .mjml, .html nor .md", file.display()),
     };
     let found = letters::parts(format, &read(file)?).with_context(|| file.display().to_string())?;
-    if json {
+    if command.json {
         println!("{}", serde_json::to_string_pretty(&found)?);
         return Ok(ExitCode::SUCCESS);
     }
@@ -63,7 +58,8 @@ fn list_parts(file: &Path, json: bool) -> anyhow::Result<ExitCode> {
 }
 
 /// The account goes to standard error, so that the letter alone is on standard output. Tags left make the command fail.
-fn rewrite(file: &Path, out: Option<&Path>) -> anyhow::Result<ExitCode> {
+pub(super) fn rewrite(command: &Rewrite) -> anyhow::Result<ExitCode> {
+    let file = &command.file;
     let rewriting = letters::rewrite(&read(file)?);
     for one in &rewriting.rewritten {
         let to = if one.to.is_empty() { "taken away" } else { &one.to };
@@ -72,7 +68,7 @@ fn rewrite(file: &Path, out: Option<&Path>) -> anyhow::Result<ExitCode> {
     for one in &rewriting.left {
         eprintln!("{}:{}: left as it is: {}: {}", file.display(), one.line, one.tag, one.why);
     }
-    match out {
+    match &command.out {
         Some(out) => std::fs::write(out, &rewriting.text).with_context(|| format!("{} cannot be written", out.display()))?,
         None => print!("{}", rewriting.text),
     }

@@ -1,27 +1,33 @@
 //! `letterlab letters …`: what becomes of letters, and in what they differ. Needs no database.
 //!
-//! Cast: [`Letters`], [`run`]. It reads files and prints; judgement is [`crate::content`]'s.
+//! Cast: [`Letters`], [`run`]. It reads files and prints; judgement is [`crate::content`]'s. One letter is looked into by `letter`.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use rand::SeedableRng;
 use rand::rngs::ChaCha12Rng;
 
-use crate::content::difference::{Comparison, Expected, Letter, MOST_LETTERS, Outcome, Place, Trial, compare, trials};
+use crate::app::letters::{self, Compared, letter_name};
+use crate::cli::letter;
+use crate::content::difference::{Comparison, Expected, Letter, MOST_LETTERS, Outcome, Place, Stretch, Trial, compare, trials};
 use crate::content::{Body, BodyFormat, CompiledLetter, ContentError, LetterUrls, Newsletter, Tracking, report};
 
 /// Columns of a side in a comparison.
 const SIDE: usize = 56;
 
-/// Try letters out, and say in what letters differ.
+/// Look into letters before they are part of a campaign: parts, foreign tags, differences, trials.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Letters {
-    /// Compile every letter of a folder, and try the comparison on generated edits of each: one element changed, two, or only the spelling
-    Check(Check),
+    /// List everything in a letter that may vary, with the address a campaign calls it by
+    Parts(letter::Parts),
+    /// Rewrite merge tags of Mailchimp, Liquid and listmonk; tells what was rewritten and what could not be
+    Rewrite(letter::Rewrite),
     /// Say in what letters differ: in nothing, in one element, or in several, side by side
     Compare(Compare),
+    /// Compile every letter of a folder, and try the comparison on generated edits of each: one element changed, two, or only the spelling
+    Check(Check),
 }
 
 /// Compile every letter of a folder and try the comparison on it.
@@ -56,6 +62,8 @@ pub(super) struct Compare {
 
 pub(super) fn run(command: &Letters) -> anyhow::Result<ExitCode> {
     match command {
+        Letters::Parts(command) => letter::parts(command),
+        Letters::Rewrite(command) => letter::rewrite(command),
         Letters::Check(check) => check_folder(check),
         Letters::Compare(command) => compare_files(command),
     }
@@ -239,70 +247,40 @@ fn compare_files(command: &Compare) -> anyhow::Result<ExitCode> {
     for (place, file) in command.files.iter().enumerate() {
         let format = format_of(file).with_context(|| format!("{} is not .mjml, .html or .md", file.display()))?;
         let subject = command.subjects.get(place).map_or("A letter", String::as_str);
-        letters.push(newsletter(read(file)?, format, subject));
+        letters.push((newsletter(read(file)?, format, subject), None));
     }
-    let compared = compare(&letters.iter().map(Letter::from).collect::<Vec<_>>())?;
+    let compared = letters::compare(&letters, &[]).map_err(|why| anyhow!(why))?;
     if command.json {
         println!("{}", serde_json::to_string_pretty(&compared)?);
     } else {
         show(&compared);
     }
-    let one = matches!(compared.outcome, Outcome::One(_)) && compared.twins.is_empty();
-    Ok(if one { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if compared.is_test { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn letter_name(number: usize) -> char {
-    u8::try_from(number).ok().and_then(|number| b'A'.checked_add(number)).map_or('?', char::from)
-}
-
-fn show(compared: &Comparison) {
-    match &compared.outcome {
-        Outcome::Same => println!("The letters differ in nothing a reader or a mail program could notice."),
-        Outcome::One(element) => {
-            println!("The letters differ in one element: {element}");
-            for (number, value) in element.values.iter().enumerate() {
-                println!("  {}  {value}", letter_name(number));
-            }
-        }
-        Outcome::Several(differences) => {
-            println!("The letters differ in {} elements; a test varies one:", differences.len());
-            for difference in differences {
-                println!("\n  {}: {difference}", letter_name(difference.letter));
-                side_by_side(&difference.control, &difference.variant);
-            }
-        }
+fn show(compared: &Compared) {
+    println!("{}", compared.sentence);
+    for twins in &compared.same_letters {
+        println!("{twins}");
     }
-    for (one, other) in &compared.twins {
-        if !matches!(compared.outcome, Outcome::Same) {
-            println!("{} and {} are the same letter.", letter_name(*one), letter_name(*other));
-        }
+    for difference in &compared.differences {
+        println!("\n  {}: {}", letter_name(difference.letter), difference.place);
+        side_by_side(&difference.control, &difference.variant);
     }
 }
 
-/// Two texts beside each other; the part in which they differ stands in brackets.
-fn side_by_side(control: &str, variant: &str) {
-    let (left, right) = marked(control, variant);
-    let (left, right) = (wrapped(&left), wrapped(&right));
+/// Two texts beside each other; the parts in which they differ stand in brackets.
+fn side_by_side(control: &[Stretch], variant: &[Stretch]) {
+    let (left, right) = (wrapped(control), wrapped(variant));
     for line in 0..left.len().max(right.len()) {
         let side = |lines: &[String]| lines.get(line).cloned().unwrap_or_default();
         println!("    {:<SIDE$} | {}", side(&left), side(&right));
     }
 }
 
-fn marked(one: &str, other: &str) -> (String, String) {
-    let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
-    let start = one.iter().zip(&other).take_while(|(a, b)| a == b).count();
-    let end = one[start..].iter().rev().zip(other[start..].iter().rev()).take_while(|(a, b)| a == b).count();
-    let mark = |text: &[char]| -> String {
-        let part = |range: &[char]| range.iter().collect::<String>();
-        let (before, rest) = text.split_at(start);
-        let (differing, after) = rest.split_at(rest.len() - end);
-        format!("{}[{}]{}", part(before), part(differing), part(after))
-    };
-    (mark(&one), mark(&other))
-}
-
-fn wrapped(text: &str) -> Vec<String> {
+fn wrapped(stretches: &[Stretch]) -> Vec<String> {
+    let bracketed = |stretch: &Stretch| if stretch.differs { format!("[{}]", stretch.text) } else { stretch.text.clone() };
+    let text: String = stretches.iter().map(bracketed).collect();
     let text: Vec<char> = text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect();
     text.chunks(SIDE).map(|chunk| chunk.iter().collect()).collect()
 }

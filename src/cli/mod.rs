@@ -61,9 +61,6 @@ enum Command {
     /// Write, check, launch and steer campaigns
     #[command(subcommand)]
     Campaign(campaign::Campaign),
-    /// Look into one letter: its parts, tags of other systems
-    #[command(subcommand)]
-    Letter(letter::Letter),
     /// Upload pictures for letters and list them
     #[command(subcommand)]
     Image(image::Image),
@@ -100,7 +97,7 @@ enum Command {
     /// Machines told from people: networks, judging stored hits again, trials of the rules
     #[command(subcommand)]
     Signal(signal::Signal),
-    /// Try letters out, and say in what letters differ
+    /// Look into letters: what may vary, tags of other systems, in what letters differ, trials of a folder
     #[command(subcommand)]
     Letters(letters::Letters),
     /// Change the keys that sign pixels and links
@@ -123,7 +120,6 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Command::Import(command) => with_lab(file, |lab| import::run(&command, lab)),
         Command::Export(command) => with_lab(file, |lab| import::export(&command, lab)),
         Command::Campaign(command) => with_lab(file, |lab| campaign::run(&command, lab)),
-        Command::Letter(command) => letter::run(&command),
         Command::Image(command) => with_lab(file, |lab| image::run(&command, lab)),
         Command::Results(command) => with_lab(file, |lab| results::run(&command, lab)),
         Command::Share(command) => with_lab(file, |lab| results::share(&command, lab)),

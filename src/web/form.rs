@@ -55,10 +55,11 @@ impl Fields {
         self.get(name).trim()
     }
 
-    /// Puts another value in place of the first of this name.
+    /// Puts another value in place of the first of this name, or at the end.
     pub fn set(&mut self, name: &str, value: String) {
-        if let Some((_, before)) = self.0.iter_mut().find(|(key, _)| key == name) {
-            *before = value;
+        match self.0.iter_mut().find(|(key, _)| key == name) {
+            Some((_, before)) => *before = value,
+            None => self.0.push((name.to_owned(), value)),
         }
     }
 
@@ -104,7 +105,8 @@ fn too_large(limit: u64) -> Fault {
     Fault::TooLarge(format!("At most {words} are taken here. Split it and send the parts one after the other."))
 }
 
-/// Reads a form in either encoding, without files.
+/// Reads a form in either encoding. A file of text in it is a field like any other; `NAME.file` is what it was called, and
+/// `NAME.unreadable` is there when it is not text in UTF-8.
 ///
 /// # Errors
 /// [`Fault`] when it is too large or cannot be read.
@@ -119,9 +121,16 @@ pub async fn read_form(request: &HttpRequest, payload: &mut Payload, limit: usiz
     while let Some(part) = parts.next().await {
         let mut part = part.map_err(|_| broken())?;
         let name = part.name().unwrap_or_default().to_owned();
-        let value = read_part(&mut part, room).await?;
-        room = room.saturating_sub(value.len() + name.len());
-        fields.add(name, value)?;
+        let file = part.content_disposition().and_then(|content| content.get_filename()).map(str::to_owned);
+        let bytes = read_part(&mut part, room).await?;
+        room = room.saturating_sub(bytes.len() + name.len());
+        if let Some(file) = file.filter(|file| !file.is_empty()) {
+            fields.add(format!("{name}.file"), file)?;
+            if std::str::from_utf8(&bytes).is_err() {
+                fields.add(format!("{name}.unreadable"), "yes".to_owned())?;
+            }
+        }
+        fields.add(name, String::from_utf8_lossy(&bytes).into_owned())?;
     }
     Ok(fields)
 }
@@ -131,9 +140,9 @@ fn is_multipart(request: &HttpRequest) -> bool {
     kind.get(..10).is_some_and(|start| start.eq_ignore_ascii_case("multipart/"))
 }
 
-async fn read_part(part: &mut Field, limit: usize) -> Result<String, Fault> {
+async fn read_part(part: &mut Field, limit: usize) -> Result<web::Bytes, Fault> {
     match part.bytes(limit).await {
-        Ok(Ok(bytes)) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(_)) => Err(broken()),
         Err(_) => Err(too_large(limit as u64)),
     }
@@ -199,7 +208,7 @@ impl FromRequest for UploadForm {
                     None => {
                         let value = read_part(&mut part, room).await?;
                         room = room.saturating_sub(value.len() + name.len());
-                        form.fields.add(name, value)?;
+                        form.fields.add(name, String::from_utf8_lossy(&value).into_owned())?;
                     }
                     Some(file_name) => {
                         // The secret comes first in every form: no byte of another site's file is kept.

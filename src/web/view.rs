@@ -14,6 +14,7 @@ pub mod beside;
 pub mod campaign;
 pub mod campaign_form;
 pub mod chart;
+pub mod comparison;
 pub mod domain;
 pub mod format;
 pub mod images;

@@ -1,11 +1,14 @@
 //! Purpose: what may vary in a letter besides its words: when it leaves, who answers, its parts; and pictures inside the message.
 //!
-//! Cast: one story per promise on both engines, and one in a real browser: a part is found by clicking it.
+//! Cast: one story per promise on both engines, and two in a real browser: a part is found by clicking it, whole letters are compared.
 //!
 //! Never: a letter judged before it has arrived.
 
+use std::ops::ControlFlow;
+
 use anyhow::Result;
-use letterlab::app::{campaigns::CampaignError, images};
+use letterlab::app::{campaigns::CampaignError, images, people};
+use letterlab::vault::import::ImportOptions;
 use mail_parser::{MessageParser, MimeHeaders};
 
 use crate::installation::Installation;
@@ -169,6 +172,75 @@ async fn a_part_is_found_by_clicking_it_in_the_browser() -> Result<()> {
     let severe: Vec<_> = browser.logs().await?.into_iter().filter(|entry| entry.level == "SEVERE").collect();
     // The console may tell that the letter's own script was refused, and nothing else.
     assert!(severe.iter().all(|entry| entry.message.contains("Content Security Policy")), "{severe:#?}");
+    drop(browser);
+    installation.finish()
+}
+
+/// Two finished letters are pasted: two differences are refused with both named and nothing lost, one is launched.
+#[tokio::test(flavor = "multi_thread")]
+async fn whole_letters_are_pasted_refused_mended_and_launched_in_the_browser() -> Result<()> {
+    const LETTER: &str =
+        "<h1>Autumn</h1><p>Three things changed.</p><p><a style=\"padding:8px\" href=\"https://shop.example/\">Buy now</a></p>";
+    let mailboxes = Mailboxes::open().await;
+    let relay = std::net::SocketAddr::from(([127, 0, 0, 1], mailboxes.port()));
+    let installation = Installation::start(Engine::Sqlite, relay, None)?;
+    let file = installation.folder().join("people.csv");
+    std::fs::write(&file, PEOPLE)?;
+    let options = ImportOptions { list: "customers".to_owned(), stated: None };
+    people::import_file(&installation.lab, &file, &options, &mut |_| ControlFlow::Continue(()), &mut |_| {})?;
+    let browser = Browser::start(1280, 1000).await?;
+    browser.goto(&format!("{}/", installation.base)).await?;
+    for (field, text) in [("#login", "ada@example.org"), ("#password", "a long password"), ("#password_again", "a long password")] {
+        browser.type_text(field, text).await?;
+    }
+    browser.click("main form button").await?;
+    browser.wait_until("nav").await?;
+    browser.goto(&format!("{}/campaigns/new?by=letters", installation.base)).await?;
+    let run = async |script: &str, arguments: serde_json::Value| browser.execute(script, arguments).await;
+    for (field, text) in
+        [("#name", "pasted"), ("#sender_name", "Letterlab"), ("#sender_address", "news@example.org"), ("#subject", "Hello")]
+    {
+        browser.type_text(field, text).await?;
+    }
+    let two = LETTER.replace("Buy now", "Get yours").replace("Three", "Some");
+    run(
+        "document.querySelector('#list').value = 'customers'; document.querySelector('[name=format][value=html]').checked = true; \
+         document.querySelector('#body').value = arguments[0]; document.querySelector('#variant_2_body').value = arguments[1];",
+        serde_json::json!([LETTER, two]),
+    )
+    .await?;
+    for button in ["#compare-letters", "#campaign-form button[type=submit].primary"] {
+        browser.click(button).await?;
+        browser.wait_until("#comparison").await?;
+        let told = browser.text("#comparison").await?;
+        assert!(told.contains("B from A in 2 elements"), "{told}");
+        assert!(told.contains("paragraph 'Three things changed.'") && told.contains("button 'Buy now'"), "{told}");
+        let marks = run(
+            "return [...document.querySelectorAll('#comparison del, #comparison ins')].map(e => e.textContent).join('|')",
+            serde_json::json!([]),
+        )
+        .await?;
+        assert_eq!(marks, serde_json::json!("Three|Some|Buy now|Get yours"));
+        let kept =
+            run("return [document.querySelector('#name').value, document.querySelector('#variant_2_body').value]", serde_json::json!([]))
+                .await?;
+        assert_eq!(kept, serde_json::json!(["pasted", two]), "nothing typed is lost");
+        run("document.querySelector('#comparison').id = 'seen'", serde_json::json!([])).await?;
+    }
+    run("const b = document.querySelector('#variant_2_body'); b.value = b.value.replace('Some', 'Three')", serde_json::json!([])).await?;
+    browser.click("#campaign-form button[type=submit].primary").await?;
+    browser.wait_until("form[action$='/launch']").await?;
+    let proof = browser.text("#proof").await?;
+    assert!(proof.contains("B differs from A in: button 'Buy now'") && proof.contains("4 people and a made-up one"), "{proof}");
+    browser.click("form[action$='/launch'] input[name=confirmed]").await?;
+    browser.click("form[action$='/launch'] button").await?;
+    let sent = || Ok(Some(mailboxes.received()).filter(|letters| letters.len() == 4));
+    let letters = crate::installation::wait_until("every letter being sent", sent).await?;
+    let with = |words: &str| letters.iter().filter(|letter| letter.html.contains(words)).count();
+    assert_eq!((with(">Buy now</a>"), with(">Get yours</a>"), with("Three things")), (2, 2, 4));
+    let severe: Vec<_> = browser.logs().await?.into_iter().filter(|entry| entry.level == "SEVERE").collect();
+    // The form with a mistake is answered as such (422), which Chromium's console notes.
+    assert!(severe.iter().all(|entry| entry.source == "network" && entry.message.contains("422")), "{severe:#?}");
     drop(browser);
     installation.finish()
 }

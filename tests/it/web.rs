@@ -60,6 +60,8 @@ on_both_engines!(
     a_draft_is_written_changed_and_deleted_with_nothing_lost,
     no_page_for_reviewers_names_a_person,
     pictures_are_taken_in_and_letters_looked_into,
+    whole_letters_are_compared_stored_and_changed_on_the_page,
+    programs_compare_letters_and_read_the_proof,
     a_result_names_chances_guards_and_power_and_is_saved_as_scripts,
     a_senders_domain_is_looked_up_on_the_page_and_by_programs,
 );
@@ -963,4 +965,152 @@ async fn pictures_are_taken_in_and_letters_looked_into(engine: Engine) {
     assert_eq!(lacking, serde_json::json!({ "people": 3, "lacking": 1, "fields": { "first_name": 1 } }));
     let page = server.get("/campaigns/1", &cookies).await.text();
     assert!(page.contains("1 person has no value for a field the letter needs"), "{page}");
+}
+
+const LETTER_A: &str = "<h1>Autumn</h1><p>Three things <b>changed</b>.</p><p><a href=\"https://shop.example/\">Buy now</a></p>";
+
+/// A campaign's form whose variants bring whole letters.
+fn whole_letters<'a>(csrf: &'a str, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let mut fields = vec![
+        ("csrf", csrf),
+        ("name", "whole"),
+        ("list", "customers"),
+        ("sender_name", "Fern"),
+        ("sender_address", "news@example.org"),
+        ("subject", "Hello"),
+        ("format", "html"),
+        ("body", LETTER_A),
+        ("images", "linked"),
+        ("mode", "pseudonymous"),
+        ("element", "letters"),
+        ("test_share", "100"),
+        ("metric", "click"),
+        ("level", "5"),
+        ("hours", "48"),
+        ("rule", "hand"),
+        ("method", "fixed"),
+        ("holdout", "0"),
+        ("planned_lift", "30"),
+    ];
+    for (name, value) in more {
+        fields.retain(|(known, _)| known != name);
+        fields.push((name, value));
+    }
+    fields
+}
+
+async fn whole_letters_are_compared_stored_and_changed_on_the_page(engine: Engine) {
+    let world = World::new(engine).await;
+    accounts(&world.lab);
+    world.import(PEOPLE);
+    let server = Server::start(&world.lab);
+    let session = server.log_in("max").await;
+    let secret = server.csrf(&session).await;
+    assert!(server.get("/campaigns/new?by=letters", &session).await.text().contains("value=\"letters\" checked"));
+    let other_words = LETTER_A.replace("Three things", "Some <i>quite</i> other &lt;script&gt;");
+    let two = [("variant_2_body", other_words.as_str()), ("variant_2_subject", "Good day")];
+    // Two differences: refused with both, side by side, nothing lost; the letters are shown as text.
+    for path in ["/campaigns/letter/compare", "/campaigns/new"] {
+        let reply = server.post(path, &session, &whole_letters(&secret, &two)).await;
+        let text = reply.text();
+        assert_eq!(reply.status, if path == "/campaigns/new" { 422 } else { 200 }, "{text}");
+        assert!(text.contains("B from A in 2 elements") && text.contains("differs in <bdi>subject</bdi>"), "{path}: {text}");
+        assert!(text.contains("<del>Hello</del>") && text.contains("<ins>Good day</ins>"), "{path}: {text}");
+        assert!(text.contains("value=\"Good day\"") && text.contains("value=\"whole\""), "what was typed stays: {text}");
+        assert!(!text.contains("<i>quite</i>") && text.contains("Some &#60;i&#62;quite"), "text, not markup: {text}");
+        assert!(text.contains("<ins>Some quite other &#60;script&#62;</ins>") && !text.contains("<script>"), "text, not markup: {text}");
+        assert_eq!(text.contains("It differs from A in 2 elements; see above."), path == "/campaigns/new");
+    }
+    assert_eq!(server.get("/campaigns/1", &session).await.status, 404, "nothing was stored");
+    let noise = LETTER_A.replace("<p>", "<p >\n");
+    let same = server.post("/campaigns/new", &session, &whole_letters(&secret, &[("variant_2_body", &noise)])).await;
+    assert!(same.status == 422 && same.text().contains("differ in nothing a reader"), "{}", same.text());
+    let missing = server.post("/campaigns/new", &session, &whole_letters(&secret, &[])).await;
+    assert!(missing.status == 422 && missing.text().contains("Paste or choose the letter of this variant"), "{}", missing.text());
+    let broken = whole_letters(&secret, &[("variant_2_body", "<p>{{ first_name")]);
+    for path in ["/campaigns/new", "/campaigns/letter/compare"] {
+        let reply = server.post(path, &session, &broken).await;
+        assert!(reply.text().contains("{{ first_name</textarea>"), "{path}: {}", reply.text());
+        assert!(reply.text().contains("needs your attention"), "{path}: {}", reply.text());
+    }
+    // One difference, the letter in a file: adopted, and its name says how it is written.
+    let link = LETTER_A.replace("https://shop.example/", "https://shop.example/more");
+    let mut body = String::new();
+    for (name, value) in whole_letters(&secret, &[("variant_3_weight", "1")]) {
+        body.push_str(&format!("--line\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n"));
+    }
+    let file = |content: &[u8]| {
+        let head =
+            "--line\r\nContent-Disposition: form-data; name=\"variant_2_file\"; filename=\"b.html\"\r\nContent-Type: text/html\r\n\r\n";
+        [body.as_bytes(), head.as_bytes(), content, b"\r\n--line--\r\n"].concat()
+    };
+    let headers = [("cookie", session.as_str()), MULTIPART];
+    let unreadable = server.send(Method::POST, "/campaigns/new", &headers, file(b"<p>caf\xe9</p>")).await;
+    assert!(unreadable.status == 422 && unreadable.text().contains("b.html is not text in UTF-8"), "{}", unreadable.text());
+    let reply = server.send(Method::POST, "/campaigns/new", &headers, file(link.as_bytes())).await;
+    assert_eq!((reply.status, reply.header("location")), (303, "/campaigns/1?done=drafted"), "{}", reply.text());
+    let page = server.get("/campaigns/1", &session).await.text();
+    assert!(page.contains("B differs from A in: link &#39;Buy now&#39;") && page.contains("Tried just now"), "{page}");
+    assert!(page.contains("2 people and a made-up one") && page.contains("Hash of the proof"), "{page}");
+    // The draft is changed on the page: the form shows both letters, and another link is another draft.
+    let form = server.get("/campaigns/1/edit", &session).await.text();
+    assert!(form.contains("value=\"letters\" checked") && form.contains("https://shop.example/more"), "{form}");
+    let another = link.replace("/more", "/less");
+    let changed = whole_letters(&secret, &[("variant_2_body", &another), ("subject", "Hello again")]);
+    let reply = server.post("/campaigns/1/edit", &session, &changed).await;
+    assert_eq!((reply.status, reply.header("location")), (303, "/campaigns/1?done=changed"), "{}", reply.text());
+    let definition = world.campaign("whole").definition;
+    assert_eq!(definition.newsletter.subject, "Hello again");
+    let brought = definition.variants[1].letter.as_ref().unwrap();
+    assert!(brought.subject == "Hello again" && brought.body.source.contains("/less"), "{brought:?}");
+    // As another subject alone it becomes the subject under test.
+    let subject = whole_letters(&secret, &[("variant_2_subject", "Good day"), ("variant_2_body", LETTER_A)]);
+    assert_eq!(server.post("/campaigns/1/edit", &session, &subject).await.status, 303);
+    let page = server.get("/campaigns/1", &session).await.text();
+    assert!(page.contains("B differs from A in: subject."), "{page}");
+    // Sealed, the proof is the one that was kept; it stands on the result, too.
+    letterlab::app::campaigns::seal(&world.lab, &world.campaign("whole")).unwrap();
+    let hash = world.campaign("whole").proof.unwrap().hash;
+    let page = server.get("/campaigns/1", &session).await.text();
+    assert!(page.contains("Shown before the launch") && page.contains(&hash), "{page}");
+    let result = server.get("/campaigns/1/results", &session).await.text();
+    assert!(result.contains("B differs from A in: subject.") && result.contains("2 people and a made-up one"), "{result}");
+    assert!(result.contains(&hash[..16]), "{result}");
+}
+
+async fn programs_compare_letters_and_read_the_proof(engine: Engine) {
+    let world = World::new(engine).await;
+    let key = accounts(&world.lab);
+    world.import(PEOPLE);
+    let server = Server::start(&world.lab);
+    let with_key = [("authorization", key.as_str())];
+    let compare = async |letters: serde_json::Value| {
+        server.send(Method::POST, "/api/v1/letters/compare", &with_key, serde_json::json!({ "letters": letters }).to_string()).await
+    };
+    let letter = |source: &str, subject: &str| serde_json::json!({ "format": "html", "source": source, "subject": subject });
+    let link = LETTER_A.replace("https://shop.example/", "https://shop.example/more");
+    let one = compare(serde_json::json!([letter(LETTER_A, "Hello"), letter(&link, "Hello")])).await.json();
+    assert_eq!((&one["is_test"], &one["outcome"]["one"]["facet"]), (&true.into(), &"link".into()), "{one}");
+    assert_eq!(one["differences"][0]["variant"][1], serde_json::json!({ "text": "more", "differs": true }), "{one}");
+    let two = compare(serde_json::json!([letter(LETTER_A, "Hello"), letter(&link, "Good day"), letter(LETTER_A, "Hello")])).await.json();
+    assert_eq!((&two["is_test"], two["differences"].as_array().unwrap().len()), (&false.into(), 2), "{two}");
+    assert_eq!(two["twins"], serde_json::json!([[0, 2]]));
+    assert_eq!(two["same_letters"], serde_json::json!(["A and C are the same letter."]));
+    let alone = compare(serde_json::json!([letter(LETTER_A, "Hello")])).await;
+    assert!(alone.status == 400 && alone.text().contains("two to 8 letters"), "{}", alone.text());
+    let broken = compare(serde_json::json!([letter(LETTER_A, "Hello"), letter("<p>{{ a", "Hello")])).await;
+    assert!(broken.status == 400 && broken.text().contains("letter B cannot be read"), "{}", broken.text());
+    // The proof: of a draft tried just now, of a sealed campaign the one kept.
+    world.draft(CAMPAIGN);
+    let proof = async || server.send(Method::GET, "/api/v1/campaigns/story/proof", &with_key, "").await.json();
+    let tried = proof().await;
+    assert_eq!(
+        (&tried["kept"], &tried["statements"][0], &tried["people"]),
+        (&false.into(), &"B differs from A in: subject".into(), &2.into())
+    );
+    letterlab::app::campaigns::seal(&world.lab, &world.campaign("story")).unwrap();
+    let kept = proof().await;
+    let shown = server.send(Method::GET, "/api/v1/campaigns/story", &with_key, "").await.json();
+    assert_eq!((&kept["kept"], &kept["hash"]), (&true.into(), &shown["proof"]["hash"]), "{shown}");
+    assert_eq!(shown["proof"]["hash"].as_str().map(str::len), Some(64));
 }

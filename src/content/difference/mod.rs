@@ -5,7 +5,7 @@
 //!   └ document   a body as a tree; spelling and sheet: one form for what means the same
 //!       └ walk       tree beside tree: what changed, node by node
 //!           └ group      changes → differences, one per element and facet; place: where, in words
-//!               └ Comparison { Same | One | Several }
+//!               └ Comparison { Same | One | Several };   marks: two values beside each other
 //! finished   the same question asked of finished messages        trials   edits that try the comparison out
 //! ```
 //!
@@ -17,6 +17,7 @@
 mod document;
 mod finished;
 mod group;
+mod marks;
 mod place;
 mod sheet;
 mod spelling;
@@ -40,6 +41,7 @@ use document::Document;
 use group::Found;
 
 pub use finished::{FinishedDifference, MASK, compare_finished, differing_words};
+pub use marks::{Stretch, marked};
 pub use trials::{Expected, Trial, trials};
 
 /// Letters that can be compared at once.
@@ -294,8 +296,8 @@ fn pair(control: &Letter<'_>, other: &Letter<'_>, number: usize) -> Result<Vec<L
 }
 
 fn located(letter: usize, place: Place, facet: DifferenceFacet, control: &str, variant: &str) -> Located {
-    let shown = |text: &str| place::shortened(text, LONGEST_VALUE);
-    let difference = Difference { letter, place, facet, detail: String::new(), control: shown(control), variant: shown(variant) };
+    let (control, variant) = marks::around(control, variant, LONGEST_VALUE);
+    let difference = Difference { letter, place, facet, detail: String::new(), control, variant };
     Located { difference, anchors: BTreeSet::new(), block: None }
 }
 

@@ -9,6 +9,8 @@ use super::steer::{actions, done};
 use crate::app::campaigns::{self, CampaignError, Progress};
 use crate::app::lab::Lab;
 use crate::app::letters;
+use crate::app::proof::{self, ShownProof};
+use crate::bridge::launch::LaunchError;
 use crate::campaign::definition::{Arm, Definition};
 use crate::campaign::state::State;
 use crate::campaign::store::{self as store, Campaign};
@@ -22,7 +24,7 @@ use crate::vault::store as people;
 use crate::web::error::Fault;
 use crate::web::form::Fields;
 use crate::web::session::User;
-use crate::web::view::campaign::{CampaignView, LinkRow, VariantCard, VariantFact, Warning, steps};
+use crate::web::view::campaign::{CampaignView, LinkRow, ProofView, VariantCard, VariantFact, Warning, steps};
 use crate::web::view::format::{count, counted, level};
 use crate::web::view::progress::{ArmCounts, ProgressCounts, ProgressView};
 use crate::web::view::{Fact, Section, Tone};
@@ -43,6 +45,7 @@ struct Known {
     arms: Vec<Arm>,
     outlook: Vec<String>,
     lacking: Option<String>,
+    proof: Option<ShownProof>,
 }
 
 /// `GET /campaigns/{number}`
@@ -80,6 +83,7 @@ pub async fn show(web: web::Data<Web>, user: User, number: web::Path<String>, re
         plan: plan(&campaign),
         outlook: known.outlook.clone(),
         seal: campaign.sealed.as_ref().map(|sealed| sealed.hash.clone()),
+        proof: known.proof.as_ref().map(|shown| ProofView { sentences: shown.sentences.clone(), hash: shown.proof.hash.clone() }),
         variants: variants(&url, definition, &known.arms),
         links: links(&known),
         warnings: warnings(&campaign, &known),
@@ -94,11 +98,23 @@ fn read(lab: &Lab, campaign: &Campaign) -> Result<Known, CampaignError> {
         let list = people::lists(conn)?.into_iter().find(|known| known.name == list);
         Ok::<_, DbError>(list.map(|list| (list.people, list.people.saturating_sub(list.suppressed))))
     })?;
+    let is_draft = campaign.state == State::Draft;
+    let mut problems = if is_draft { campaigns::check_definition(lab, &campaign.definition)? } else { Vec::new() };
+    // What keeps a letter from being made at all comes first.
+    let proof = if problems.is_empty() { proof::shown(lab, campaign) } else { Ok(None) };
+    let proof = match proof {
+        Err(CampaignError::Problems(found) | CampaignError::Launch(LaunchError::Problems(found))) => {
+            problems.extend(found);
+            None
+        }
+        other => other?,
+    };
     Ok(Known {
         progress: campaigns::progress(lab, campaign)?,
         links: lab.ledger.read(|conn| store::links(conn, campaign.number))?,
         people,
-        problems: if campaign.state == State::Draft { campaigns::check_definition(lab, &campaign.definition)? } else { Vec::new() },
+        problems,
+        proof,
         // What does not compile is among the problems.
         arms: campaign.definition.arms().unwrap_or_default(),
         lacking: if campaign.state == State::Draft { letters::lacking(lab, &campaign.definition)?.words() } else { None },

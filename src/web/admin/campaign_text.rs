@@ -115,14 +115,19 @@ pub struct VariantText {
     pub letter: Option<WholeLetter>,
 }
 
-/// A variant's whole letter.
-#[derive(Debug, Serialize)]
+/// A variant's whole letter; what is left out is as in the control.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct WholeLetter {
-    pub subject: String,
-    pub preheader: String,
-    pub sender_name: String,
-    pub format: &'static str,
-    pub text: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preheader: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sender_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
 }
 
 impl CampaignText {
@@ -190,11 +195,11 @@ impl CampaignText {
                     value: variant.value.clone().filter(|_| variant.letter.is_none()),
                     weight: *weight,
                     letter: variant.letter.as_ref().map(|letter| WholeLetter {
-                        subject: letter.subject.clone(),
-                        preheader: letter.preheader.clone(),
-                        sender_name: letter.sender_name.clone(),
-                        format: format_word(letter.body.format),
-                        text: letter.body.source.clone(),
+                        subject: Some(letter.subject.clone()),
+                        preheader: Some(letter.preheader.clone()),
+                        sender_name: Some(letter.sender_name.clone()),
+                        format: Some(format_word(letter.body.format).to_owned()),
+                        text: Some(letter.body.source.clone()),
                     }),
                 })
                 .collect(),

@@ -1,13 +1,15 @@
 //! Writing campaigns: the form, a file, and changing a draft. All go through the same reader and are judged alike.
 
 use actix_web::http::{StatusCode, header};
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template as _;
 
 use super::campaign::find;
 use super::campaign_text::CampaignText;
-use super::draft_form::{self, lines};
+use super::draft_form::{self, Typed, lines};
+use super::draft_letters;
 use crate::app::campaigns::{self, CampaignError};
+use crate::app::letters::{self, Compared};
 use crate::campaign::file::{Problem, template};
 use crate::campaign::state::State;
 use crate::campaign::store::Campaign;
@@ -16,14 +18,18 @@ use crate::vault::store;
 use crate::web::error::Fault;
 use crate::web::form::{Fields, PostForm, UploadForm};
 use crate::web::session::User;
-use crate::web::view::campaign_form::NewCampaignView;
+use crate::web::view::campaign_form::{NewCampaignView, elements};
+use crate::web::view::comparison::ComparisonView;
 use crate::web::view::format::counted;
 use crate::web::view::{Field, Section};
 use crate::web::{Web, page, see_other};
 
-/// `GET /campaigns/new`
-pub async fn new(web: web::Data<Web>, user: User) -> Result<HttpResponse, Fault> {
+/// `GET /campaigns/new`; with `by=letters` the variants bring whole letters.
+pub async fn new(web: web::Data<Web>, user: User, request: HttpRequest) -> Result<HttpResponse, Fault> {
     let mut view = empty(&web, &user, None).await?;
+    if Fields::parse(request.query_string())?.get("by") == draft_letters::WHOLE {
+        view.element = elements(draft_letters::WHOLE);
+    }
     view.toml = Field::new(template());
     page(&view)
 }
@@ -39,6 +45,7 @@ pub async fn empty(web: &Web, user: &User, number: Option<CampaignNumber>) -> Re
     let mut view = NewCampaignView::empty(user.page(title, Section::Campaigns), &options);
     view.title = title.to_owned();
     view.rewrite_url = number.map_or_else(String::new, |number| format!("?draft={number}"));
+    view.compare_url = format!("/campaigns/letter/compare{}", view.rewrite_url);
     view.rewrite_url.insert_str(0, "/campaigns/letter/rewrite");
     (view.form_url, view.file_url, view.back_url) = match number {
         None => ("/campaigns/new".to_owned(), "/campaigns/upload".to_owned(), "/campaigns".to_owned()),
@@ -77,9 +84,22 @@ async fn judge_text(web: &Web, text: String) -> Result<Vec<Problem>, Fault> {
     web.run(move |lab| campaigns::check(lab, &text, &no_files).map(|(_, problems)| problems)).await
 }
 
-async fn take_form(web: &Web, form: PostForm, before: Option<&Campaign>) -> Result<HttpResponse, Fault> {
+/// The whole letters of a form, compared; none where variants have values, or a letter is still to come.
+pub async fn compared(web: &Web, typed: &Typed) -> Result<Option<Result<Compared, String>>, Fault> {
+    let all_there = typed.text.variants.iter().skip(1).all(|variant| variant.letter.is_some());
+    if !typed.is_whole || !all_there {
+        return Ok(None);
+    }
+    let letters = draft_letters::newsletters(&typed.text);
+    let names = typed.names();
+    web.run(move |_| Ok::<_, Fault>(Some(letters::compare(&letters, &names)))).await
+}
+
+async fn take_form(web: &Web, mut form: PostForm, before: Option<&Campaign>) -> Result<HttpResponse, Fault> {
     let number = before.map(|campaign| campaign.number);
-    let typed = draft_form::read(&form.fields, before.map(|campaign| &campaign.definition));
+    let unreadable = draft_letters::take_files(&mut form.fields);
+    let mut typed = draft_form::read(&form.fields, before.map(|campaign| &campaign.definition));
+    typed.problems.extend(unreadable);
     let problems = if typed.problems.is_empty() {
         match store_text(web, number, typed.text.write()).await? {
             Ok(stored) => return Ok(stored_page(stored, number)),
@@ -93,7 +113,9 @@ async fn take_form(web: &Web, form: PostForm, before: Option<&Campaign>) -> Resu
     };
     let mut view = empty(web, &form.user, number).await?;
     draft_form::refill(&mut view, &form.fields);
-    draft_form::place(&mut view, &typed, &problems);
+    let compared = compared(web, &typed).await?.and_then(Result::ok);
+    draft_form::place(&mut view, &typed, &draft_letters::in_short(problems, compared.as_ref()));
+    view.comparison = compared.map(|compared| ComparisonView::new(&compared, &typed.names()));
     refused(&view)
 }
 

@@ -4,20 +4,19 @@
 //! Cast: [`Typed`] (a form read: text and what could not even be written as one),
 //! [`place`] (problems to the fields they are about).
 
+use crate::app::letters::letter_name;
 use crate::campaign::definition::Definition;
 use crate::campaign::file::Problem;
-use crate::content::Element;
 use crate::experiment::design::{Design, Method};
 use crate::web::admin::campaign_text::{CampaignText, LetterText, LinksText, SenderText, TestText, VariantText};
+use crate::web::admin::draft_letters::{self, WHOLE};
 use crate::web::form::Fields;
 use crate::web::view::campaign_form::{NewCampaignView, VariantInput, body_formats, elements, image_ways, methods, metrics, rules};
 use crate::web::view::people::recording_modes;
 use crate::web::view::{Choices, Field};
 
-/// Variants the form asks for at least.
-const VARIANTS_SHOWN: usize = 4;
-/// Variants a test may have.
-const VARIANTS_MOST: usize = 8;
+/// Variants a test may have, and the form has room for.
+pub const VARIANTS_MOST: usize = 8;
 
 /// A form read.
 #[derive(Debug)]
@@ -28,16 +27,21 @@ pub struct Typed {
     pub problems: Vec<Problem>,
     /// Which variant each of the form's rows became; rows left empty became none.
     rows: Vec<usize>,
+    /// Whether variants bring whole letters instead of values.
+    pub is_whole: bool,
+}
+
+impl Typed {
+    /// What the form calls its variants: where a row was left empty, a letter is passed over.
+    pub fn names(&self) -> Vec<char> {
+        self.rows.iter().map(|row| letter_name(row - 1)).collect()
+    }
 }
 
 /// Reads a form. What the form does not ask for (secondary metrics, guards, the same letter in every arm, the trap link) stays as it was `before`.
 pub fn read(fields: &Fields, before: Option<&Definition>) -> Typed {
     let mut problems = Vec::new();
-    if before.is_some_and(|definition| matches!(definition.element, Element::Found(_))) {
-        let message =
-            "this draft was made of whole letters, which this form cannot show; change the letters and replace the draft by its file";
-        problems.push(Problem::of("test.element", message));
-    }
+    let is_whole = fields.get("element") == WHOLE;
     let share = per_cent(fields.trimmed("test_share"), "test.share", &mut problems);
     let significance = per_cent(fields.trimmed("level"), "test.significance", &mut problems);
     let observe_hours = whole(fields.trimmed("hours"), "test.observe_hours", 72, &mut problems);
@@ -57,21 +61,29 @@ pub fn read(fields: &Fields, before: Option<&Definition>) -> Typed {
     for row in 1..=VARIANTS_MOST {
         let value = lines(fields.get(&format!("variant_{row}_value")));
         let is_control = row == 1;
-        if value.trim().is_empty() && row > 2 {
+        let letter = if is_whole && !is_control { draft_letters::read(fields, row) } else { None };
+        let is_empty = if is_whole { letter.is_none() } else { value.trim().is_empty() };
+        if is_empty && row > 2 {
             continue;
+        }
+        if is_whole && is_empty && !is_control {
+            let message = "paste or choose the letter of this variant, or write what is different in it";
+            problems.push(Problem::of("variants[1].text", message));
         }
         let weight = fields.trimmed(&format!("variant_{row}_weight"));
         let key = format!("variants[{}].weight", variants.len());
         let weight = if weight.is_empty() { 1 } else { whole(weight, &key, 1, &mut problems) };
         let may_be_empty = is_control || same_letters;
-        let value = Some(value).filter(|value| !(may_be_empty && value.trim().is_empty()));
+        let value = Some(value).filter(|value| !(is_whole || may_be_empty && value.trim().is_empty()));
         rows.push(row);
-        variants.push(VariantText { value, weight, letter: None });
+        variants.push(VariantText { value, weight, letter });
     }
     let (element, block) = match fields.get("element") {
         "sender-name" => ("sender_name", None),
         "reply-to" => ("reply_to", None),
         "send-time" => ("send_time", None),
+        // It is found by the comparison.
+        WHOLE => ("", None),
         other => match other.strip_prefix("block-") {
             Some(facet) => (facet, Some(fields.trimmed("block").to_owned())),
             None => (other, None),
@@ -115,7 +127,7 @@ pub fn read(fields: &Fields, before: Option<&Definition>) -> Typed {
         },
         variants,
     };
-    Typed { text, problems, rows }
+    Typed { text, problems, rows, is_whole }
 }
 
 /// Browsers send line ends as carriage return and line feed.
@@ -168,15 +180,18 @@ pub fn refill(view: &mut NewCampaignView, fields: &Fields) {
     view.holdout = field("holdout");
     view.planned_lift = field("planned_lift");
     view.rule = rules(fields.get("rule"));
-    let used = (1..=VARIANTS_MOST).filter(|row| !fields.get(&format!("variant_{row}_value")).trim().is_empty()).max().unwrap_or_default();
-    view.variants = (1..=used.max(VARIANTS_SHOWN))
-        .map(|row| variant(row, &lines(fields.get(&format!("variant_{row}_value"))), fields.get(&format!("variant_{row}_weight"))))
+    view.variants = (1..=VARIANTS_MOST)
+        .map(|row| {
+            let value = lines(fields.get(&format!("variant_{row}_value")));
+            let input = variant(row, &value, fields.get(&format!("variant_{row}_weight")));
+            VariantInput { whole: draft_letters::refill(fields, row), ..input }
+        })
         .collect();
 }
 
 fn variant(number: usize, value: &str, weight: &str) -> VariantInput {
-    let letter = u8::try_from(number).map_or(String::new(), |number| char::from(b'@' + number).to_string());
-    VariantInput { number, letter, value: Field::new(value), weight: Field::new(weight) }
+    let letter = letter_name(number - 1).to_string();
+    VariantInput { number, letter, value: Field::new(value), weight: Field::new(weight), ..VariantInput::default() }
 }
 
 fn choose(choices: &mut Choices, value: &str) {
@@ -208,6 +223,7 @@ pub fn fill(view: &mut NewCampaignView, definition: &Definition) {
         ("reply_to", _) => "reply-to".to_owned(),
         ("send_time", _) => "send-time".to_owned(),
         (facet, Some(_)) => format!("block-{facet}"),
+        ("", None) => WHOLE.to_owned(),
         (other, None) => other.to_owned(),
     };
     view.element = elements(&element);
@@ -220,10 +236,14 @@ pub fn fill(view: &mut NewCampaignView, definition: &Definition) {
     view.holdout = Field::new(&in_per_cent(text.test.holdout));
     view.planned_lift = Field::new(&in_per_cent(text.test.planned_lift));
     view.rule = rules(&text.test.rule);
-    let count = text.variants.len().max(VARIANTS_SHOWN);
-    view.variants = (1..=count)
+    view.variants = (1..=VARIANTS_MOST)
         .map(|row| match text.variants.get(row - 1) {
-            Some(known) => variant(row, known.value.as_deref().unwrap_or_default(), &known.weight.to_string()),
+            Some(known) => {
+                let input = variant(row, known.value.as_deref().unwrap_or_default(), &known.weight.to_string());
+                // The control is the form's own letter.
+                let whole = known.letter.as_ref().filter(|_| row > 1).map(|whole| draft_letters::fill(whole, &text)).unwrap_or_default();
+                VariantInput { whole, ..input }
+            }
             None => variant(row, "", "1"),
         })
         .collect();
@@ -239,6 +259,10 @@ fn in_per_cent(fraction: f64) -> String {
 /// Puts each problem beside the field it is about; what belongs to none stands above the form.
 pub fn place(view: &mut NewCampaignView, typed: &Typed, problems: &[Problem]) {
     for problem in problems {
+        // Where no letter was brought, that is said at the letter.
+        if typed.is_whole && problem.key == "test.element" {
+            continue;
+        }
         // The form asks for per cent, the file for fractions.
         let message = match problem.key.as_str() {
             "test.share" => "Write more than 0 and at most 100 per cent",
@@ -261,7 +285,7 @@ pub fn place(view: &mut NewCampaignView, typed: &Typed, problems: &[Problem]) {
             "letter.images" => Some(&mut view.images.error),
             "letter" if message.contains(" in the subject,") => Some(&mut view.subject.error),
             "letter" if message.contains(" in the preheader,") => Some(&mut view.preheader.error),
-            "letter" | "letter.text" => Some(&mut view.body.error),
+            "letter" | "letter.text" | "variants[0].text" | "row[1].body" => Some(&mut view.body.error),
             "test.element" => Some(&mut view.element.error),
             "test.block" => Some(&mut view.block.error),
             "test.metric" => Some(&mut view.metric.error),
@@ -285,10 +309,22 @@ pub fn place(view: &mut NewCampaignView, typed: &Typed, problems: &[Problem]) {
 }
 
 fn variant_place<'a>(inputs: &'a mut [VariantInput], typed: &Typed, key: &str) -> Option<&'a mut Option<String>> {
-    let (index, facet) = key.strip_prefix("variants[")?.split_once("].")?;
-    let row = typed.rows.get(index.parse::<usize>().ok()?)?;
-    let input = inputs.get_mut(row - 1)?;
-    Some(if facet == "weight" { &mut input.weight.error } else { &mut input.value.error })
+    let (row, facet) = match key.strip_prefix("row[") {
+        Some(rest) => rest.split_once("].").and_then(|(row, facet)| Some((row.parse::<usize>().ok()?, facet)))?,
+        None => {
+            let (index, facet) = key.strip_prefix("variants[")?.split_once("].")?;
+            (*typed.rows.get(index.parse::<usize>().ok()?)?, facet)
+        }
+    };
+    let input = inputs.get_mut(row.checked_sub(1)?)?;
+    Some(match facet {
+        "weight" => &mut input.weight.error,
+        "subject" => &mut input.whole.subject.error,
+        "preheader" => &mut input.whole.preheader.error,
+        "sender_name" => &mut input.whole.sender_name.error,
+        _ if typed.is_whole => &mut input.whole.body.error,
+        _ => &mut input.value.error,
+    })
 }
 
 fn sentence(message: &str) -> String {
@@ -363,7 +399,7 @@ mod tests {
         assert_eq!(again, definition);
         let mut view = NewCampaignView::empty(Page::default(), &[]);
         fill(&mut view, &definition);
-        assert_eq!((view.test_share.value.as_str(), view.level.value.as_str(), view.variants.len()), ("33.3", "5", 4));
+        assert_eq!((view.test_share.value.as_str(), view.level.value.as_str(), view.variants.len()), ("33.3", "5", 8));
     }
 
     #[test]
@@ -392,7 +428,11 @@ mod tests {
     #[test]
     fn every_element_of_the_form_is_read_and_filled_in_again() {
         for choice in elements("").options {
-            let fields = form(&[("element", &choice.value), ("block", ".part")]);
+            // Letters of as many paragraphs as the form's own, for where whole ones are brought.
+            let brought = [2, 4].map(|row| (format!("variant_{row}_body"), format!("Hi {row}\n\n'''three''' \\ quotes\"")));
+            let mut changes = vec![("element", choice.value.as_str()), ("block", ".part")];
+            changes.extend(brought.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+            let fields = form(&changes);
             let definition = file::read(&read(&fields, None).text.write(), &|_| Err("no".to_owned())).unwrap();
             let mut view = NewCampaignView::empty(Page::default(), &[]);
             fill(&mut view, &definition);
@@ -400,20 +440,6 @@ mod tests {
                 view.element.options.iter().filter(|option| option.chosen).map(|option| option.value.as_str()).collect();
             assert_eq!(chosen, [choice.value.as_str()]);
         }
-    }
-
-    #[test]
-    fn a_draft_of_whole_letters_reads_back_and_is_not_changed_by_a_form_that_cannot_show_it() {
-        let load = |_: &str| Err("no".to_owned());
-        let text: Vec<&str> = file::template().lines().filter(|line| !line.starts_with("element")).collect();
-        let text = text.join("\n").replace("value = \"Three changes, two minutes\"", "text = \"Hello, **only** this.\"");
-        let control = "[[variants]]                        # the first";
-        assert!(text.contains(control));
-        let text = text.replace(control, "[[variants]]\ntext = \"Hello, only this.\" # the first");
-        let before = file::read(&text, &load).unwrap();
-        assert!(matches!(&before.element, Element::Found(place) if place.contains("emphasis")), "{:?}", before.element);
-        assert_eq!(file::read(&CampaignText::of(&before).write(), &load).unwrap(), before);
-        assert_eq!(read(&form(&[]), Some(&before)).problems.len(), 1);
     }
 
     #[test]

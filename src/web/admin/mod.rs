@@ -11,6 +11,7 @@ pub mod campaigns;
 pub mod domain;
 pub mod draft;
 mod draft_form;
+mod draft_letters;
 pub mod draft_plan;
 pub mod images;
 pub mod import;

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::app::campaigns::{self, CampaignError};
 use crate::campaign::definition::Definition;
 use crate::campaign::file::Problem;
+use crate::campaign::proof::Proof;
 use crate::campaign::state::State;
 use crate::campaign::store::Campaign;
 use crate::ids::CampaignNumber;
@@ -34,6 +35,8 @@ struct Shown<'a> {
     plan_hash: Option<&'a str>,
     chosen: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    proof: Option<&'a Proof>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     definition: Option<&'a Definition>,
 }
 
@@ -48,6 +51,7 @@ fn shown(campaign: &Campaign, whole: bool) -> Shown<'_> {
         closed_at: campaign.closed_at.map(|at| at.to_string()),
         plan_hash: campaign.sealed.as_ref().map(|sealed| sealed.hash.as_str()),
         chosen: campaign.chosen.as_ref().map(|(variant, _)| variant.to_string()),
+        proof: campaign.proof.as_ref().filter(|_| whole),
         definition: whole.then_some(&campaign.definition),
     }
 }
@@ -149,6 +153,13 @@ pub async fn delete(web: web::Data<Web>, _program: Program, name: web::Path<Stri
     let campaign = find(&web, name.into_inner()).await?;
     web.run(move |lab| campaigns::delete(lab, &campaign)).await?;
     Ok(HttpResponse::NoContent().finish())
+}
+
+/// `GET /api/v1/campaigns/{campaign}/proof`
+pub async fn proof(web: web::Data<Web>, _program: Program, name: web::Path<String>) -> Result<HttpResponse, Fault> {
+    let campaign = find(&web, name.into_inner()).await?;
+    let shown = web.run(move |lab| crate::app::proof::shown(lab, &campaign)).await?;
+    Ok(HttpResponse::Ok().json(shown))
 }
 
 /// `GET /api/v1/campaigns/{campaign}/progress`

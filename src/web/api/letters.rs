@@ -5,7 +5,7 @@ use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 
 use crate::app::{images, letters};
-use crate::content::{BodyFormat, MOST_IMAGE_BYTES};
+use crate::content::{Body, BodyFormat, MOST_IMAGE_BYTES, Newsletter};
 use crate::web::Web;
 use crate::web::error::Fault;
 use crate::web::form::read_body;
@@ -44,6 +44,43 @@ struct Letter {
 #[serde(deny_unknown_fields)]
 struct Text {
     text: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Letters {
+    letters: Vec<WholeLetter>,
+}
+
+/// A finished letter; lines left out are the same in all of them.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WholeLetter {
+    format: BodyFormat,
+    source: String,
+    #[serde(default)]
+    subject: String,
+    #[serde(default)]
+    preheader: String,
+    #[serde(default)]
+    sender_name: String,
+    #[serde(default)]
+    reply_to: Option<String>,
+}
+
+/// `POST /api/v1/letters/compare`
+pub async fn compare(web: web::Data<Web>, _program: Program, body: WholeBody) -> Result<HttpResponse, Fault> {
+    let letters: Letters = body.json()?;
+    let compared = web.run(move |_| {
+        let newsletters: Vec<(Newsletter, Option<String>)> = letters.letters.into_iter().map(newsletter).collect();
+        letters::compare(&newsletters, &[]).map_err(|why| Fault::Bad(format!("The letters cannot be compared: {why}.")))
+    });
+    Ok(HttpResponse::Ok().json(compared.await?))
+}
+
+fn newsletter(letter: WholeLetter) -> (Newsletter, Option<String>) {
+    let WholeLetter { format, source, subject, preheader, sender_name, reply_to } = letter;
+    (Newsletter { subject, preheader, sender_name, body: Body { format, source } }, reply_to)
 }
 
 /// `POST /api/v1/letters/parts`

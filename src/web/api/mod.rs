@@ -45,6 +45,12 @@ fn purpose(method: &Method, path: &str) -> &'static str {
         (_, "rewrite") => {
             "Rewrite merge tags of Mailchimp, Liquid and listmonk: {\"text\": …}. Lists what was rewritten and what could not be."
         }
+        (_, "compare") => {
+            "In what two to eight whole letters differ, the control first: {\"letters\": [{\"format\": \"html\", \"source\": …, \"subject\": …}, …]}; preheader, sender_name and reply_to may be given."
+        }
+        (_, "proof") => {
+            "That its letters differ in one element: kept with the sealed plan, or of a draft tried just now; refused with every difference."
+        }
         ("GET", "campaigns") => "Every campaign, the newest first.",
         ("POST", "campaigns") => "Store a draft: the body is campaign.toml, or JSON of the same shape.",
         ("GET", "{campaign}") => "A campaign by name or number: state, times, definition, hash.",

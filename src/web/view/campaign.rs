@@ -148,6 +148,15 @@ pub struct LinkRow {
     pub variants: String,
 }
 
+/// What shows that the letters differ in one element.
+#[derive(Debug, Clone)]
+pub struct ProofView {
+    /// One per variant: `B differs from A in: subject.`, and last how it was shown.
+    pub sentences: Vec<String>,
+    /// SHA-256 over the messages with the element masked.
+    pub hash: String,
+}
+
 /// Something to look at before launch.
 #[derive(Debug, Clone)]
 pub struct Warning {
@@ -352,6 +361,8 @@ pub struct CampaignView {
     pub outlook: Vec<String>,
     /// Hash of the sealed plan and its time, once sealed.
     pub seal: Option<String>,
+    /// That the letters differ in one element.
+    pub proof: Option<ProofView>,
     /// The variants, control first.
     pub variants: Vec<VariantCard>,
     /// The frozen link table.

@@ -1,6 +1,6 @@
 //! The form for a new campaign: everything typed survives an error, and every complaint stands at its field.
 //!
-//! Cast: [`NewCampaignView`], [`VariantInput`], and the options of its choices ([`body_formats`], [`image_ways`], [`elements`], [`metrics`], [`methods`], [`rules`]).
+//! Cast: [`NewCampaignView`], [`VariantInput`], [`WholeInput`], and the options of its choices ([`body_formats`], [`image_ways`], [`elements`], [`metrics`], [`methods`], [`rules`]).
 //! It never validates: the caller puts complaints into the fields.
 
 use super::{Choice, Choices, Field, Page};
@@ -8,14 +8,46 @@ use super::{Choice, Choices, Field, Page};
 /// One variant in the form: posted as `variant_1_value`, `variant_1_weight` and so on.
 #[derive(Debug, Clone, Default)]
 pub struct VariantInput {
-    /// 1 to 4.
+    /// 1 to 8.
     pub number: usize,
-    /// A to D.
+    /// A to H.
     pub letter: String,
     /// What the varied element is in this variant.
     pub value: Field,
     /// Whole number, its share of the test relative to the others.
     pub weight: Field,
+    /// Its letter, where variants bring whole ones.
+    pub whole: WholeInput,
+}
+
+impl VariantInput {
+    /// Whether nothing was typed into it.
+    pub fn is_unused(&self) -> bool {
+        let whole = [&self.whole.subject, &self.whole.preheader, &self.whole.sender_name, &self.whole.body];
+        whole.into_iter().chain([&self.value]).all(|field| field.value.is_empty() && field.error.is_none())
+    }
+}
+
+/// A variant's whole letter: posted as `variant_2_subject` and so on, or as the file `variant_2_file`. Empty is as in the control.
+#[derive(Debug, Clone)]
+pub struct WholeInput {
+    /// The subject line.
+    pub subject: Field,
+    /// The preheader.
+    pub preheader: Field,
+    /// The sender's name.
+    pub sender_name: Field,
+    /// How it is written: [`letter_formats`].
+    pub format: Choices,
+    /// Its source.
+    pub body: Field,
+}
+
+impl Default for WholeInput {
+    fn default() -> Self {
+        let empty = Field::default;
+        Self { subject: empty(), preheader: empty(), sender_name: empty(), format: letter_formats(""), body: empty() }
+    }
 }
 
 /// What became of the tags of other systems.
@@ -41,6 +73,8 @@ pub struct NewCampaignView {
     pub file_url: String,
     /// Where the form is posted to have foreign tags rewritten.
     pub rewrite_url: String,
+    /// Where the form is posted to have its whole letters compared.
+    pub compare_url: String,
     /// Where cancelling leads.
     pub back_url: String,
     /// `name`.
@@ -71,6 +105,8 @@ pub struct NewCampaignView {
     pub utm_medium: Field,
     /// `utm_campaign`, may be empty.
     pub utm_campaign: Field,
+    /// In what its whole letters differ, when that was asked for or keeps them from being stored.
+    pub comparison: Option<super::comparison::ComparisonView>,
     /// What became of the tags of other systems, when that was asked for.
     pub rewriting: Option<RewritingView>,
     /// `mode`: see [`super::people::recording_modes`].
@@ -79,7 +115,7 @@ pub struct NewCampaignView {
     pub element: Choices,
     /// `block`, for the elements that are part of the body.
     pub block: Field,
-    /// Always four; the last two may stay empty.
+    /// Always eight; all but the first two may stay empty.
     pub variants: Vec<VariantInput>,
     /// `test_share`, per cent of the list.
     pub test_share: Field,
@@ -120,7 +156,7 @@ impl NewCampaignView {
             images: image_ways("linked"),
             mode: super::people::recording_modes("pseudonymous"),
             element: elements("subject"),
-            variants: ["A", "B", "C", "D"]
+            variants: ["A", "B", "C", "D", "E", "F", "G", "H"]
                 .iter()
                 .enumerate()
                 .map(|(index, letter)| VariantInput {
@@ -128,6 +164,7 @@ impl NewCampaignView {
                     letter: (*letter).to_owned(),
                     value: Field::default(),
                     weight: Field::new("1"),
+                    whole: WholeInput::default(),
                 })
                 .collect(),
             test_share: Field::new("100"),
@@ -162,7 +199,10 @@ impl NewCampaignView {
             &self.toml,
         ];
         let choices = [&self.list, &self.format, &self.images, &self.mode, &self.element, &self.metric, &self.method, &self.rule];
-        let variants = self.variants.iter().flat_map(|variant| [&variant.value, &variant.weight]);
+        let variants = self.variants.iter().flat_map(|variant| {
+            let whole = &variant.whole;
+            [&variant.value, &variant.weight, &whole.subject, &whole.preheader, &whole.sender_name, &whole.body]
+        });
         fields.into_iter().chain(variants).filter(|field| field.error.is_some()).count()
             + choices.into_iter().filter(|choice| choice.error.is_some()).count()
             + self.errors.len()
@@ -180,6 +220,12 @@ pub fn body_formats(chosen: &str) -> Choices {
         chosen,
     );
     Choices { options, error: None }
+}
+
+/// How a variant's whole letter is written, `chosen` marked.
+pub fn letter_formats(chosen: &str) -> Choices {
+    let options = [("", "As A", ""), ("markdown", "Markdown", ""), ("mjml", "MJML", ""), ("html", "HTML", "")];
+    Choices { options: Choice::several(&options, chosen), error: None }
 }
 
 /// How uploaded pictures travel, `chosen` marked.
@@ -210,6 +256,7 @@ pub fn elements(chosen: &str) -> Choices {
             ("block-image", "A part’s image", "Which picture is shown."),
             ("block-presence", "A part’s presence", "Whether it is there: write present or absent."),
             ("block-rule", "A rule of the stylesheet", "For example the font: font-family: Georgia, serif."),
+            ("letters", "Found in whole letters", "Each variant brings its finished letter; the one difference is found."),
         ],
         chosen,
     );
