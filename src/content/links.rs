@@ -40,12 +40,15 @@ pub struct Frozen {
 }
 
 /// What becomes of an address.
+#[derive(PartialEq, Eq)]
 enum Treatment {
     Track(String),
     /// It holds merge fields, so that every person has another address.
     Personal,
     /// It would lead nowhere from a mail.
     Relative,
+    /// It is a program.
+    Script,
     Leave,
 }
 
@@ -128,7 +131,7 @@ fn link_tag(
             let shown = || marks.unmask(&markup::decode(attribute.value));
             let lies = if let Treatment::Track(url) = &treatment { other_host(words, url) } else { None };
             match treatment {
-                _ if opted_out => {}
+                _ if opted_out && treatment != Treatment::Script => {}
                 // Tracked, it would be one more host that its words do not name.
                 Treatment::Track(url) if lies.is_some() => {
                     frozen.warnings.push(Warning::LinkShowsOtherHost { shown: lies.unwrap_or_default(), url });
@@ -145,6 +148,11 @@ fn link_tag(
                     tag.push_str(&format!("href=\"{}\"", marks.link_mark(count)));
                     done = attribute.span.end;
                 }
+                Treatment::Script => {
+                    let problem =
+                        format!("a link runs a script (`{}`); no mail program follows it: link to a page instead", shortened(&shown()));
+                    return Err(ContentError::Markup { line: None, problem });
+                }
                 Treatment::Personal => frozen.warnings.push(Warning::PersonalLinkUntracked { url: shown() }),
                 Treatment::Relative => frozen.warnings.push(Warning::LinkLeadsNowhere { url: shown() }),
                 Treatment::Leave => {}
@@ -160,6 +168,13 @@ fn treat(raw: &str, marks: &Marks) -> Treatment {
     let url = markup::decode(raw).replace(['\n', '\r', '\t'], "");
     let url = url.trim_matches(|found: char| found <= ' ');
     let pieces = marks.pieces(url);
+    let hidden = match pieces.first() {
+        Some(Piece::Address(number)) => marks.addresses.get(*number).map(|raw| markup::decode(raw)),
+        _ => None,
+    };
+    if runs_script(hidden.as_deref().unwrap_or(url)) {
+        return Treatment::Script;
+    }
     let personal = pieces.iter().any(|piece| matches!(piece, Piece::Tag(_)));
     if personal {
         let only_unsubscribe = pieces.iter().all(|piece| match piece {
@@ -181,6 +196,17 @@ fn treat(raw: &str, marks: &Marks) -> Treatment {
     let has_scheme = scheme
         .is_some_and(|scheme| !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte)));
     if has_scheme || url.starts_with('#') { Treatment::Leave } else { Treatment::Relative }
+}
+
+/// Whether an address is a program instead of a place.
+fn runs_script(url: &str) -> bool {
+    let start: String = url.chars().filter(|found| *found > ' ').take("data:text/html".len()).collect();
+    let start = start.to_ascii_lowercase();
+    start.starts_with("javascript:") || start.starts_with("vbscript:") || start == "data:text/html"
+}
+
+fn shortened(text: &str) -> String {
+    if text.chars().count() <= 60 { text.to_owned() } else { text.chars().take(59).chain(['…']).collect() }
 }
 
 /// Whether an address is http or https with a host.
@@ -270,7 +296,7 @@ mod tests {
             "",
             "page.html",
             "//a.example",
-            "javascript:x",
+            "javascript.html",
             "https://",
             "{{ unsubscribe_url }}",
             "https://a.example/?id={{ id }}",
@@ -302,6 +328,28 @@ mod tests {
         assert!(frozen.html.starts_with("<a href=\"https://evil.example/?a=1&amp;b\"><b>"), "{}", frozen.html);
         let expected = Warning::LinkShowsOtherHost { shown: "bank.com".to_owned(), url: "https://evil.example/?a=1&b".to_owned() };
         assert_eq!(frozen.warnings, [expected]);
+    }
+
+    #[test]
+    fn links_that_run_scripts_are_refused_however_they_are_spelt() {
+        for address in [
+            "javascript:x",
+            " JavaScript:x",
+            "java\nscript&#58;x",
+            "\u{1}javascript:x",
+            "vbscript:x",
+            "data:text/html,x",
+            "javascript:{{ a }}",
+        ] {
+            for place in ["<a href=\"", "<a data-track=\"off\" href=\"", "<area href=\"", "<!--[if mso]><v:rect href=\""] {
+                let end = if place.starts_with("<!") { "\"><![endif]-->" } else { "\">x</a>" };
+                let html = format!("{place}{address}{end}");
+                let mut marks = Marks::for_texts(&[&html]);
+                let masked = marks.mask(Part::Body, &html, true).expect("tags");
+                let error = freeze(&masked, &marks).expect_err(&html).to_string();
+                assert!(error.contains("runs a script"), "{error}");
+            }
+        }
     }
 
     #[test]

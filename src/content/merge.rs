@@ -16,6 +16,8 @@ use super::syntax::{self, FieldUse};
 
 /// Most merge tags a part may have.
 const MOST_TAGS: usize = 2_000;
+/// Longest merge tag, in bytes.
+const LONGEST_TAG: usize = 4_096;
 
 /// What a tag does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,10 +109,6 @@ impl Marks {
         let mut done = 0;
         let (mut line, mut line_start) = (1, 0);
         let found = find_tags(part, source)?;
-        if found.len() > MOST_TAGS {
-            let problem = format!("there are more than {MOST_TAGS} merge tags");
-            return Err(ContentError::Merge { part, line: 1, problem });
-        }
         for (kind, span) in found {
             let original = &source[span.clone()];
             let code = match kind {
@@ -197,13 +195,15 @@ fn read_mark(after_prefix: &str) -> Option<(Piece<'static>, usize)> {
 pub fn find_tags(part: Part, source: &str) -> Result<Vec<(TagKind, Range<usize>)>, ContentError> {
     let mut found = Vec::new();
     let mut at = 0;
+    // Where one note does not end no later one does: asked again for each, this would take minutes.
+    let mut notes_end = true;
     while let Some(offset) = source[at..].find('{') {
         let start = at + offset;
         let after = &source[start + 1..];
         let (kind, close) = match after.as_bytes() {
             [b'{', ..] => (TagKind::Print, "}}"),
             [b'%', ..] => (TagKind::Block, "%}"),
-            [b'#', next, ..] if next.is_ascii_whitespace() => (TagKind::Note, "#}"),
+            [b'#', next, ..] if notes_end && next.is_ascii_whitespace() => (TagKind::Note, "#}"),
             _ => {
                 at = start + 1;
                 continue;
@@ -212,25 +212,32 @@ pub fn find_tags(part: Part, source: &str) -> Result<Vec<(TagKind, Range<usize>)
         let inner = start + 2;
         let Some(length) = find_close(&source[inner..], kind, close) else {
             if kind == TagKind::Note {
+                notes_end = false;
                 at = inner;
                 continue;
             }
             let opening = &source[start..inner];
             let line = markup::line_of(source, start);
-            return Err(ContentError::Merge { part, line, problem: format!("`{opening}` is not closed by `{close}`") });
+            let far = if source[inner..].contains(close) { format!(" within {LONGEST_TAG} bytes") } else { String::new() };
+            return Err(ContentError::Merge { part, line, problem: format!("`{opening}` is not closed by `{close}`{far}") });
         };
         at = inner + length + close.len();
         found.push((kind, start..at));
+        if found.len() > MOST_TAGS {
+            let problem = format!("there are more than {MOST_TAGS} merge tags");
+            return Err(ContentError::Merge { part, line: markup::line_of(source, start), problem });
+        }
     }
     Ok(found)
 }
 
 /// Where the closing braces start; those inside quotes do not count, unless the quotes are never closed.
 fn find_close(inner: &str, kind: TagKind, close: &str) -> Option<usize> {
-    let plain = inner.find(close)?;
     if kind == TagKind::Note {
-        return Some(plain);
+        return inner.find(close);
     }
+    let inner = &inner[..inner.floor_char_boundary(LONGEST_TAG)];
+    let plain = inner.find(close)?;
     let mut quote = None;
     let mut escaped = false;
     for (position, byte) in inner.bytes().enumerate() {
@@ -284,6 +291,19 @@ mod tests {
     fn style_sheets_are_not_taken_for_notes() {
         let (marks, masked) = masked("@media print{#outlook a{padding:0}} #}");
         assert!(marks.tags.is_empty(), "{masked}");
+    }
+
+    #[test]
+    fn sources_that_would_be_read_again_for_each_tag_are_read_once() {
+        // Each of these once took minutes.
+        assert_eq!(find_tags(Part::Body, &"{# ".repeat(80_000)), Ok(Vec::new()));
+        for (source, expected) in [
+            ("{{\\\"}}".repeat(40_000), "more than 2000 merge tags"),
+            (format!("{{{{ {} }}}}", "a".repeat(5_000)), "is not closed by `}}` within 4096 bytes"),
+        ] {
+            let error = find_tags(Part::Body, &source).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
     }
 
     #[test]

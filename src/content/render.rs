@@ -18,6 +18,10 @@ use super::style;
 
 /// Elements may lie this deep in one another; the tools behind call themselves once per level.
 const MOST_NESTING: usize = 120;
+/// As [`MOST_NESTING`], of HTML, where every level counts: a table in a table is four of them.
+const MOST_RENDERED_NESTING: usize = 480;
+/// Every selector is tried on every element: bytes of style sheets times elements, at most. Real letters stay under a tenth.
+const MOST_STYLE_WORK: usize = 400_000_000;
 /// A compiled letter is refused above this size, in bytes.
 const MOST_HTML: usize = 1024 * 1024;
 
@@ -31,12 +35,19 @@ pub fn html_source(body: &Body, marks: &mut Marks) -> Result<String, ContentErro
     let source = body.source.trim_start_matches('\u{FEFF}').replace("\r\n", "\n").replace('\0', "");
     let masked = marks.mask(Part::Body, &source, true)?;
     let masked = if body.format == BodyFormat::Markdown { markdown(&masked, marks) } else { masked };
-    let depth = if body.format == BodyFormat::Mjml { nesting::mjml_depth(&masked) } else { nesting::html_depth(&masked) };
-    if depth > MOST_NESTING {
-        let problem = format!("elements lie more than {MOST_NESTING} deep in one another; close those left open");
-        return Err(ContentError::Markup { line: None, problem });
+    match body.format {
+        BodyFormat::Mjml => check_depth(nesting::mjml_depth(&masked), MOST_NESTING)?,
+        BodyFormat::Html | BodyFormat::Markdown => check_depth(nesting::html_depth(&masked), MOST_RENDERED_NESTING)?,
     }
     Ok(masked)
+}
+
+fn check_depth(depth: usize, most: usize) -> Result<(), ContentError> {
+    if depth <= most {
+        return Ok(());
+    }
+    let problem = format!("elements lie more than {most} deep in one another; close those left open");
+    Err(ContentError::Markup { line: None, problem })
 }
 
 fn markdown(masked: &str, marks: &Marks) -> String {
@@ -76,6 +87,9 @@ pub fn document(body: &Body, with_preheader: bool, marks: &mut Marks) -> Result<
         BodyFormat::Mjml => mjml(&prepare_mjml(&settled, with_preheader, marks), marks)?,
         BodyFormat::Html | BodyFormat::Markdown => whole_document(settled),
     };
+    // What MJML closes by itself, as in <div/>, HTML may leave open.
+    check_depth(nesting::html_depth(&html), MOST_RENDERED_NESTING)?;
+    check_styles(&html)?;
     let html = inline_styles(&html)?;
     let kept: BTreeSet<usize> = marks
         .pieces(&html)
@@ -259,6 +273,26 @@ fn mjml(masked: &str, marks: &Marks) -> Result<String, ContentError> {
 fn author_line(masked: &str, position: usize, marks: &Marks) -> usize {
     let before = masked.get(..position).unwrap_or(masked);
     markup::line_of(&marks.unmask(before), usize::MAX)
+}
+
+/// Refuses style sheets that would keep the inliner busy for minutes.
+fn check_styles(html: &str) -> Result<(), ContentError> {
+    let (mut elements, mut bytes, mut in_style) = (0_usize, 0_usize, false);
+    for token in markup::tokens(html) {
+        match &token.kind {
+            Kind::Start { name, .. } => {
+                elements += 1;
+                in_style = name.eq_ignore_ascii_case("style");
+            }
+            Kind::RawText if in_style => bytes += token.span.len(),
+            _ => {}
+        }
+    }
+    if elements.saturating_mul(bytes) <= MOST_STYLE_WORK {
+        return Ok(());
+    }
+    let problem = format!("{bytes} bytes of style sheets are too many for {elements} elements; remove rules that are not used");
+    Err(ContentError::Markup { line: None, problem })
 }
 
 fn inline_styles(html: &str) -> Result<String, ContentError> {

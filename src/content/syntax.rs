@@ -17,6 +17,11 @@ pub const UNSUBSCRIBE: &str = "unsubscribe_url";
 pub const RESERVED: &str = "__";
 /// The filters there are.
 pub const FILTERS: [&str; 8] = ["default", "upper", "lower", "title", "trim", "truncate", "escape", "urlencode"];
+/// Most signs and operators in one tag; quotes of a written-out list count too.
+const MOST_SIGNS: usize = 200;
+/// Most `elif` in one part: the engine reads each inside the one before it.
+const MOST_BRANCHES: usize = 100;
+const OPERATOR_WORDS: [&str; 7] = ["not", "and", "or", "if", "else", "is", "in"];
 const TESTS: [&str; 2] = ["defined", "undefined"];
 
 /// One use of a merge field.
@@ -40,6 +45,14 @@ pub struct FieldUse {
 pub fn check(part: Part, tags: &[Tag], first: usize) -> Result<Vec<FieldUse>, ContentError> {
     for tag in tags {
         refuse_other_languages(tag)?;
+        refuse_heaps(tag)?;
+    }
+    let branches = |tag: &&Tag| {
+        tag.kind == TagKind::Block && tag.code.trim_start_matches(['{', '%', '-', '+', ' ', '\t', '\n', '\r']).starts_with("elif")
+    };
+    if let Some(tag) = tags.iter().filter(branches).nth(MOST_BRANCHES) {
+        let problem = format!("there are more than {MOST_BRANCHES} `elif`");
+        return Err(ContentError::Merge { part: tag.part, line: tag.line, problem });
     }
     // The tags alone, one per line, so that nothing between them can be misread.
     let mut source = String::new();
@@ -77,6 +90,31 @@ fn refuse_other_languages(tag: &Tag) -> Result<(), ContentError> {
         _ => return Ok(()),
     };
     refuse(format!("`{}` is a tag of {system}; write a field as {{{{ first_name }}}}", shorten(&tag.original)))
+}
+
+/// The engine reads `not not not …`, `a | upper | upper …` and the like by calling itself, and a stack that overflows ends the program.
+fn refuse_heaps(tag: &Tag) -> Result<(), ContentError> {
+    let (mut signs, mut quote, mut escaped, mut word) = (0, None, false, String::new());
+    for letter in tag.code.chars().chain([' ']) {
+        match quote {
+            Some(_) if escaped => escaped = false,
+            Some(_) if letter == '\\' => escaped = true,
+            Some(open) if letter == open => quote = None,
+            Some(_) => {}
+            None if letter.is_alphanumeric() || letter == '_' => word.push(letter),
+            None => {
+                signs += usize::from(OPERATOR_WORDS.contains(&word.as_str())) + usize::from(letter.is_ascii_punctuation() && letter != ',');
+                word.clear();
+                quote = matches!(letter, '"' | '\'').then_some(letter);
+            }
+        }
+    }
+    if signs <= MOST_SIGNS {
+        return Ok(());
+    }
+    let problem =
+        format!("`{}`: there are more than {MOST_SIGNS} signs and words such as `|`, `-`, `or` in one tag", shorten(&tag.original));
+    Err(ContentError::Merge { part: tag.part, line: tag.line, problem })
 }
 
 fn shorten(text: &str) -> String {
@@ -343,6 +381,27 @@ mod tests {
         ] {
             let error = uses(source).expect_err(source);
             assert!(error.contains(expected), "{source}: {error}");
+        }
+    }
+
+    #[test]
+    fn heaps_of_operators_are_refused_before_the_engine_reads_them() {
+        let heaps =
+            [("not ", ""), ("-", ""), ("a or ", ""), ("a if b else ", ""), ("\"\\\"'\" == -", ""), ("(", ")"), ("[", "]"), ("a.", "")];
+        for (before, after) in heaps {
+            let source = format!("{{{{ {}a{} }}}}", before.repeat(201), after.repeat(201));
+            let error = uses(&source).expect_err(before);
+            assert!(error.contains("more than 200 signs"), "{error}");
+        }
+        let filters = format!("{{{{ a{} }}}}", " | upper".repeat(201));
+        assert!(uses(&filters).expect_err("filters").contains("more than 200 signs"));
+        // As many as are allowed are read, on a stack as small as a server's threads have.
+        for allowed in [
+            format!("{{{{ {}a }}}}", "not ".repeat(190)),
+            format!("{{{{ {}1 }}}}", "-".repeat(190)),
+            format!("{{{{ a{} }}}}", "|upper".repeat(190)),
+        ] {
+            uses(&allowed).expect("within the limit");
         }
     }
 }

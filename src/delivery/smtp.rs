@@ -19,9 +19,12 @@ mod tests;
 mod tls;
 mod wire;
 
+use std::net::IpAddr;
+
 use lettre::Address;
 use lettre::transport::smtp::commands::{Data, Mail, Quit, Rcpt, Rset};
 use lettre::transport::smtp::extension::{MailBodyParameter, MailParameter};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Duration;
 
 pub use judge::{Judgement, judge};
@@ -160,6 +163,18 @@ impl Connection {
     /// Connects, encrypts, greets and signs in.
     pub async fn open(settings: &RelaySettings) -> Result<Self, SmtpFault> {
         open::open(settings).await
+    }
+
+    /// As [`Connection::open`], over a stream that is already connected and, where wanted from the first byte, encrypted. `local` is our
+    /// end's address.
+    pub async fn over<S>(stream: S, settings: &RelaySettings, local: IpAddr) -> Result<Self, SmtpFault>
+    where
+        S: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static,
+    {
+        match settings.problem() {
+            Some(what) => Err(SmtpFault::Settings { what }),
+            None => open::greet(Box::new(stream), settings, local).await,
+        }
     }
 
     /// Whether another message may be sent: no fault so far, and not yet as many messages as the settings allow.

@@ -1,6 +1,6 @@
 //! HTTP: pages for people who log in, pages for reviewers and recipients, pixels and links, and the API.
 //!
-//! Cast: [`serve`], `front` (where every connection comes in; answers pixels and links), [`Web`] (what every handler shares), [`routes`] (the whole table on one page), [`error`] (the only place that
+//! Cast: [`serve`], [`front`] (where every connection comes in; answers pixels and links), [`Web`] (what every handler shares), [`routes`] (the whole table on one page), [`error`] (the only place that
 //! knows status codes), [`session`] (who is asking), [`throttle`] (guessing passwords takes long), [`form`] (bodies, within limits),
 //! [`frame`] (headers and the log line round every answer), `public`, `admin`, `review`, `api` (handlers), [`view`] (what pages show).
 //!
@@ -13,7 +13,7 @@ mod assets;
 pub mod error;
 pub mod form;
 pub mod frame;
-mod front;
+pub mod front;
 mod public;
 mod review;
 pub mod routes;

@@ -99,7 +99,7 @@ const DOORS: [(&str, &[&str]); 20] = [
 ];
 
 /// Outside crates and the places they live in: a path ends with one of these, or has one of these folders in it.
-const HOMES: [(&str, &[&str]); 14] = [
+const HOMES: [(&str, &[&str]); 15] = [
     ("diesel", &["db/", "schema.rs", "store.rs", "store/"]),
     ("diesel_migrations", &["db/"]),
     ("actix_web", &["web/"]),
@@ -114,6 +114,7 @@ const HOMES: [(&str, &[&str]); 14] = [
     ("rsa", &["delivery/dkim/"]),
     ("hickory_resolver", &["app/domain/"]),
     ("statrs", &["stats/"]),
+    ("html5ever", &["content/"]),
 ];
 
 /// Ways to ask for the time or for chance, and the files that may. `smtpd` and `cli/demo.rs` measure their own patience with clients,

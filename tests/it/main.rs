@@ -18,6 +18,7 @@ mod delivery_steering;
 mod demo_story;
 mod domain;
 mod enrolment;
+mod hostile;
 mod installation;
 mod letters;
 mod mailboxes;

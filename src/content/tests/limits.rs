@@ -36,6 +36,84 @@ fn letters_that_cannot_be_handled_say_why_and_where() {
 }
 
 #[test]
+fn letters_that_mean_harm_are_refused_with_a_message() {
+    let words = |words: &str, times: usize| words.repeat(times);
+    for (format, source, expected) in [
+        // The parser leaves open what seems to be closed.
+        (BodyFormat::Html, words("<div></x>", 20_000), "deep in one another"),
+        (BodyFormat::Html, words("<span><div></span></div>", 8_000), "deep in one another"),
+        (BodyFormat::Markdown, format!("{}x", words("> ", 100_000)), "deep in one another"),
+        (
+            BodyFormat::Html,
+            format!("<style>{}</style>{}", words("p{color:red}", 9_000), words("<p>x</p>", 15_000)),
+            "bytes of style sheets are too many",
+        ),
+        (
+            BodyFormat::Html,
+            format!("<style>{}</style>{}", words(":nth-last-child(2n+1)~*{color:red}", 2_000), words("<b>x</b>", 14_000)),
+            "style sheets",
+        ),
+        (BodyFormat::Html, words("<a href=\"https://a.example/\">x</a>", 3_000), "more than 2000 links"),
+        (BodyFormat::Mjml, mjml_text("<a href=\"javascript:alert(1)\">x</a>"), "runs a script"),
+        (BodyFormat::Mjml, mjml_text("<a data-track=\"off\" href=\"javascript:alert(1)\">x</a>"), "runs a script"),
+        (BodyFormat::Html, "<a href=\"java&Tab;script&colon;alert(1)\">x</a>".to_owned(), "runs a script"),
+        (BodyFormat::Markdown, "[x](javascript:alert)".to_owned(), "runs a script"),
+        (BodyFormat::Html, "{{ 'a' * 99999999 }}".to_owned(), "arithmetic"),
+        (BodyFormat::Html, "{{ [1] * 90000000 }}".to_owned(), "arithmetic"),
+        (BodyFormat::Html, format!("{{% set a = 'x' %}}{}", words("{% set a = a ~ a %}", 40)), "`set`"),
+        (BodyFormat::Html, "{% for x in range(100000) %}x{% endfor %}".to_owned(), "written-out list"),
+        (BodyFormat::Html, format!("{}x{}", words("{% if a %}", 990), words("{% endif %}", 990)), "line 1"),
+        (BodyFormat::Html, format!("{{{{ {}a }}}}", words("not ", 900)), "more than 200 signs"),
+        (BodyFormat::Html, format!("{{{{ {}a }}}}", words("not ", 60_000)), "within 4096 bytes"),
+        (BodyFormat::Html, words("{{ a }}", 2_001), "more than 2000 merge tags"),
+    ] {
+        let begin: String = source.chars().take(60).collect();
+        let error = CompiledLetter::compile(&newsletter(format, &source)).map(|_| ()).expect_err(&begin).to_string();
+        assert!(error.contains(expected) && error.len() < 400, "{begin}: {error}");
+    }
+}
+
+fn mjml_text(inner: &str) -> String {
+    format!("<mjml><mj-body><mj-section><mj-column><mj-text>{inner}</mj-text></mj-column></mj-section></mj-body></mjml>")
+}
+
+#[test]
+fn loops_in_loops_end_at_a_limit() {
+    let bomb = format!("{}{}{}", "{% for x in [1,2,3,4,5,6,7,8,9,0] %}".repeat(6), "x".repeat(1_000), "{% endfor %}".repeat(6));
+    let letter = compile(BodyFormat::Html, &format!("<p>a</p>{bomb}"));
+    let error = letter.render(&values(&[]), &untracked()).unwrap_err().to_string();
+    assert!(error.contains("too many steps") || error.contains("larger than 1048576 bytes"), "{error}");
+}
+
+#[test]
+fn conditions_have_many_branches_and_not_too_many() {
+    let branches = |times: usize| format!("{{% if a %}}{}x{{% endif %}}", "{%- elif a %}".repeat(times));
+    compile(BodyFormat::Html, &branches(10)).render(&values(&[]), &untracked()).unwrap();
+    // Once the stack overflowed.
+    let error = CompiledLetter::compile(&newsletter(BodyFormat::Html, &branches(1_900))).unwrap_err().to_string();
+    assert!(error.contains("more than 100 `elif`"), "{error}");
+}
+
+#[test]
+fn a_value_is_text_whatever_it_holds() {
+    let hostile = "{{ 7 * 6 }}{% for x in [1] %}<script>alert(1)</script>\r\nBcc: x@y.example\u{2028}\u{0}' onload=\"x";
+    let mut base = newsletter(BodyFormat::Html, "<p title=\"{{ first_name }}\">{{ first_name }}</p>");
+    for line in [&mut base.subject, &mut base.preheader, &mut base.sender_name] {
+        *line = "Hi {{ first_name }}".to_owned();
+    }
+    let rendered = CompiledLetter::compile(&base).unwrap().render(&values(&[("first_name", hostile)]), &untracked()).unwrap();
+    for line in [&rendered.subject, &rendered.preheader, &rendered.sender_name] {
+        assert!(line.starts_with("Hi {{ 7 * 6 }}") && !line.chars().any(|found| found.is_control() || found == '\u{2028}'), "{line:?}");
+    }
+    assert!(
+        !rendered.html.contains("<script>") && !rendered.html.contains("\" onload") && !rendered.html.contains("' onload"),
+        "{}",
+        rendered.html
+    );
+    assert_eq!(rendered.html.matches("{{ 7 * 6 }}").count(), 3, "title, text and preheader: {}", rendered.html);
+}
+
+#[test]
 fn windows_line_ends_and_broken_styles_and_odd_attributes_are_survived() {
     let source = "<mjml>\r\n <mj-head>\r\n </mj-head>\r\n<mj-body><mj-section><mj-column><mj-text>\
                   <span style=\"color: red;;\n font-size: 9px; bold\" title='say \"é \u{200D}\\'>x</span></mj-text></mj-column></mj-section></mj-body></mjml>";

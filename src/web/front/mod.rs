@@ -8,7 +8,7 @@
 
 mod answers;
 mod connection;
-mod request;
+pub mod request;
 mod rewind;
 
 use std::io;

@@ -1,0 +1,17 @@
+//! Anything that arrives at the return path.
+
+#![no_main]
+
+use letterlab::bounce::{Action, ReturnedKind, read};
+
+libfuzzer_sys::fuzz_target!(|message: &[u8]| {
+    let returned = read(message);
+    assert_eq!(returned.class.is_some(), returned.kind == ReturnedKind::Failed);
+    assert!(returned.candidates.len() <= 16);
+    assert!(returned.candidates.iter().all(|one| one.token.len() == 52 && one.token.bytes().all(|byte| byte.is_ascii_alphanumeric())));
+    for recipient in &returned.recipients {
+        assert_eq!(recipient.class.is_some(), recipient.action == Action::Failed);
+        assert!(recipient.diagnostic.chars().count() <= 500);
+        assert!(!recipient.diagnostic.chars().any(char::is_control), "{:?}", recipient.diagnostic);
+    }
+});
