@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::app::proxies::TrustedProxies;
 use crate::db::Location;
 use crate::delivery::relays::{Relay, Relays};
 use crate::delivery::smtp::RelaySettings;
@@ -59,8 +60,20 @@ pub struct Web {
     pub listen: String,
     /// How recipients reach us; without a slash at the end.
     pub base_url: String,
-    /// Whether a reverse proxy stands in front, so that the peer is named in X-Forwarded-For.
+    /// Whether a reverse proxy stands in front, so that the peer is named in X-Forwarded-For or Forwarded.
     pub proxied: bool,
+    /// Networks whose proxies are believed.
+    pub trusted_proxies: Vec<String>,
+    /// Whether every connection from those networks begins with a PROXY protocol header (version 1 or 2); others are closed then.
+    pub proxy_protocol: bool,
+    /// PEM file of the certificate and those above it; empty for no TLS here.
+    pub tls_certificate: PathBuf,
+    /// PEM file of its private key.
+    pub tls_key: PathBuf,
+    /// How recipients reach whoever runs this, shown on the page about what is recorded; may be empty.
+    pub contact: String,
+    /// What `GET /metrics` wants to hear as `Authorization: Bearer …`; empty: there is no such page.
+    pub metrics_token: String,
 }
 
 /// Where data is.
@@ -338,6 +351,15 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     if !(base.starts_with("http://") || base.starts_with("https://")) || base.ends_with('/') {
         return fault("web.base_url", "write https://news.example.org, without a slash at the end".to_owned());
     }
+    if let Err(problem) = TrustedProxies::parse(&config.web.trusted_proxies) {
+        return fault("web.trusted_proxies", problem);
+    }
+    if config.web.tls_certificate.as_os_str().is_empty() != config.web.tls_key.as_os_str().is_empty() {
+        return fault("web.tls_certificate", "tls_certificate and tls_key belong together: give both or none".to_owned());
+    }
+    if (1..16).contains(&config.web.metrics_token.len()) {
+        return fault("web.metrics_token", "it is a secret: at least 16 characters, or empty for no metrics".to_owned());
+    }
     if !(1..=64).contains(&config.delivery.workers) {
         return fault("delivery.workers", format!("{} is not between 1 and 64", config.delivery.workers));
     }
@@ -435,6 +457,9 @@ mod tests {
         let error = check("[web]\nlisten = ", &[]).unwrap_err();
         assert!(error.contains("line 2"), "{error}");
         for (text, words) in [
+            ("[web]\ntrusted_proxies = [\"10.0.0.0/33\"]", ["web.trusted_proxies", "10.0.0.0/33"]),
+            ("[web]\ntls_certificate = \"a.pem\"", ["web.tls_certificate", "tls_key"]),
+            ("[web]\nmetrics_token = \"short\"", ["web.metrics_token", "16"]),
             ("[delivery]\nwindow = \"morning\"", ["delivery.window", "08:00-18:00"]),
             ("[delivery]\ntime_zone = \"Nowhere\"", ["delivery.time_zone", "Europe/Berlin"]),
             ("[throttle]\nproviders = { goggle = 5 }", ["throttle.providers", "google"]),

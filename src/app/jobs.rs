@@ -5,16 +5,15 @@
 //!
 //! The bodies are plain functions that tests call until they say nothing is left; only [`run`] waits for time.
 
-use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 use tokio::sync::watch as channel;
 
-use crate::app::lab::{Lab, snapshot_of};
-use crate::app::{campaigns as verbs, clock, sending};
+use crate::app::lab::Lab;
+use crate::app::roles::Roles;
+use crate::app::{campaigns as verbs, clock, outpost, sending};
 use crate::bridge::{launch, relay};
 use crate::campaign::state::State;
 use crate::campaign::store::{self as campaigns, Campaign, Choice};
@@ -22,13 +21,12 @@ use crate::db::{DbError, DbResult, LedgerConn};
 use crate::delivery::store as deliveries;
 use crate::experiment::design::{Method, Rule};
 use crate::ids::{CampaignNumber, VariantNumber};
-use crate::ledger::store::{self as events, Counter};
+use crate::ledger::store as events;
 use crate::ledger::{judgement, look, projection};
 use crate::report::counts::kind;
 use crate::report::judged;
 use crate::report::page::Outcome;
 use crate::report::results::due;
-use crate::tracking::{snapshot, targets::Target};
 
 pub use crate::app::sending::{Worked, Worker, work};
 
@@ -97,8 +95,7 @@ pub fn tidy(lab: &Lab) -> anyhow::Result<Tidied> {
     for number in lab.ledger.read(|conn| campaigns::closed_since(conn, lately))? {
         tidied.stepped += usize::from(launch::skip_what_waits(&lab.vault, number, now, clock::fresh)? > 0);
     }
-    count_unstored_hits(lab)?;
-    refresh_targets(lab)?;
+    outpost::round(&lab.outpost())?;
     failed.map_or(Ok(tidied), Err)
 }
 
@@ -254,57 +251,19 @@ fn load_what_is_due(lab: &Lab, now: Timestamp) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn count_unstored_hits(lab: &Lab) -> DbResult<()> {
-    let (refused, unrecorded) = lab.tracker.counts.take();
-    if refused + unrecorded == 0 {
-        return Ok(());
-    }
-    let written = lab.ledger.write(|conn| {
-        events::count(conn, Counter::RefusedHits, i64::try_from(refused).unwrap_or_default())?;
-        events::count(conn, Counter::UnrecordedHits, i64::try_from(unrecorded).unwrap_or_default())
-    });
-    if written.is_err() {
-        lab.tracker.counts.put_back(refused, unrecorded);
-    }
-    written.map(|_| ())
-}
-
 /// Tells the tracker where links lead, what is recorded, and who withdrew.
 ///
 /// # Errors
 /// When the ledger cannot be read; the tracker then goes on with what it knows.
 pub fn refresh_targets(lab: &Lab) -> DbResult<()> {
-    let (known, now) = (&lab.tracker.targets, lab.clock.now());
-    let since = known.withdrawals_known_until();
-    let (targets, withdrawn) = lab.ledger.read(|conn| {
-        let mut targets = HashMap::new();
-        for (number, state) in campaigns::states(conn)?.into_iter().filter(|(_, state)| *state != State::Draft) {
-            // Links never change once sealed: what is known is kept.
-            let links = match known.campaign(number) {
-                Some(target) => target.links.clone(),
-                None => {
-                    let frozen = campaigns::links(conn, number)?;
-                    Arc::new(frozen.into_iter().map(|link| ((link.variant, link.number), Arc::from(link.url))).collect())
-                }
-            };
-            targets.insert(number, Arc::new(Target { records: state.records(), links }));
-        }
-        Ok::<_, DbError>((targets, events::withdrawn_since(conn, since)?))
-    })?;
-    known.replace(targets);
-    known.withdraw(withdrawn);
-    known.withdrawals_looked_up(now);
-    if known.take_changed()
-        && let Err(error) = snapshot::save(&snapshot_of(&lab.config), known)
-    {
-        known.keep_changed();
-        tracing::error!(error = &error as &dyn std::error::Error, "{error}");
-    }
-    Ok(())
+    outpost::refresh_targets(&lab.outpost())
 }
 
-/// Runs everything until `stop` says so; workers finish the letter they are at and hand the rest of their batch back.
-pub async fn run(lab: Lab, stop: channel::Receiver<bool>) {
+/// Runs what these roles ask for until `stop` says so; workers finish the letter they are at and hand the rest of their batch back.
+pub async fn run(lab: Lab, roles: Roles, stop: channel::Receiver<bool>) {
+    if !roles.send {
+        return outpost::run(lab.outpost(), stop).await;
+    }
     lab.tracker.intake.prepare();
     let loading = {
         let (lab, stop) = (lab.clone(), stop.clone());

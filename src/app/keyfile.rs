@@ -13,7 +13,7 @@
 //! It is never printed, and once it exists only [`rotate`] writes it: a new key on top, everything else kept. DKIM keys, a PEM file
 //! each, are never printed nor written again.
 //!
-//! Cast: [`read_or_create`], [`rotate`], [`dkim_keys`] (those the settings name), [`write_private`].
+//! Cast: [`read_or_create`], [`read_existing`], [`rotate`], [`dkim_keys`] (those the settings name), [`write_private`].
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -46,6 +46,20 @@ struct Key {
 pub fn read_or_create(path: &Path, fresh: [u8; 32]) -> anyhow::Result<Keys> {
     if !path.exists() {
         create(path, fresh).with_context(|| format!("the key file {} cannot be made", path.display()))?;
+    }
+    read_existing(path)
+}
+
+/// Reads the keys of a file that must be there already.
+///
+/// # Errors
+/// A file that is missing, or cannot be read or understood.
+pub fn read_existing(path: &Path) -> anyhow::Result<Keys> {
+    if !path.exists() {
+        bail!(
+            "there is no key file {}; copy it from the node that sends letters: with another key no pixel or link would be known here",
+            path.display()
+        );
     }
     let mut keys = read(path)?;
     let older = keys.split_off(1);

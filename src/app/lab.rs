@@ -5,7 +5,6 @@
 //! It has no verbs of its own: what can be done is in [`super::campaigns`], what happens by itself in [`super::jobs`].
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
@@ -13,15 +12,16 @@ use anyhow::Context;
 use crate::app::clock::{self, Clock};
 use crate::app::config::Config;
 use crate::app::keyfile;
+use crate::app::outpost::{Outpost, reach};
 use crate::app::sending::Sending;
 use crate::bounce;
-use crate::db::{DbError, DbResult, LedgerDb, Location, VaultDb};
+use crate::db::{LedgerDb, VaultDb};
 use crate::delivery::dkim::DkimKeys;
 use crate::delivery::journal::{self, Journal};
 use crate::delivery::send::Letters;
 use crate::ids::CampaignNumber;
 use crate::token::Keys;
-use crate::tracking::{Counts, Tracker, intake, loader::Loader, snapshot, targets::Targets};
+use crate::tracking::{Tracker, intake};
 
 /// A running Letterlab. Copies share everything.
 #[derive(Clone)]
@@ -51,17 +51,23 @@ pub struct Lab {
     letters: Arc<Mutex<HashMap<CampaignNumber, Arc<Letters>>>>,
 }
 
-/// Threads that end after every copy of the [`Lab`] is dropped.
+/// Threads that end after every copy of the [`Lab`] or [`Outpost`] is dropped.
 pub struct Background {
     intake: intake::Writer,
-    journal: journal::Writer,
+    journal: Option<journal::Writer>,
 }
 
 impl Background {
+    pub(super) const fn of_outpost(intake: intake::Writer) -> Self {
+        Self { intake, journal: None }
+    }
+
     /// Waits until everything taken is durable.
     pub fn join(self) {
         self.intake.join();
-        self.journal.join();
+        if let Some(journal) = self.journal {
+            journal.join();
+        }
     }
 }
 
@@ -73,44 +79,32 @@ impl Lab {
     pub fn open(config: Config, clock: Clock) -> anyhow::Result<(Self, Background)> {
         let keys = keyfile::read_or_create(&config.files.keys, clock::fresh_key())?;
         let dkim = keyfile::dkim_keys(&config.domain.dkim)?;
-        let targets = Targets::default();
-        let knows_campaigns = snapshot::load(&snapshot_of(&config), &targets).unwrap_or_else(|error| {
-            tracing::warn!(error = &error as &dyn std::error::Error, "{error}");
-            false
-        });
-        let vault = reach(&config.database.vault, knows_campaigns, VaultDb::open, VaultDb::open_later)?;
-        let ledger = reach(&config.database.ledger, knows_campaigns, LedgerDb::open, LedgerDb::open_later)?;
-        let networks = super::networks::read(std::path::Path::new(&config.files.networks))?;
         let sending = Arc::new(Sending::new(&config)?);
-        let spool = &config.files.spool;
-        let (intake, intake_writer) = intake::start(spool.clone(), clock::fresh).context("the writer of hits cannot be started")?;
-        let loader = Loader::new(ledger.clone(), spool.clone(), clock::fresh, &intake);
+        let (outpost, intake, knows_campaigns) = Outpost::begin(Arc::new(config), clock, keys.clone())?;
+        let vault = reach(&outpost.config.database.vault, knows_campaigns, VaultDb::open, VaultDb::open_later)?;
         let (journal, journal_writer) = journal::start(vault.clone()).context("the writer of deliveries cannot be started")?;
-        let tracker = Tracker { keys: keys.clone(), targets, intake, loader, networks, counts: Counts::default() };
+        outpost.learn(knows_campaigns)?;
+        let Outpost { config, ledger, clock, tracker } = outpost;
         let lab = Self {
-            config: Arc::new(config),
+            config,
             vault,
             ledger,
             keys: Arc::new(keys),
             dkim: Arc::new(dkim),
             clock,
-            tracker: Arc::new(tracker),
+            tracker,
             journal,
             sending,
             nudge: Arc::default(),
             returned: Arc::default(),
             letters: Arc::default(),
         };
-        if let Err(error) = super::jobs::refresh_targets(&lab) {
-            if !knows_campaigns {
-                return Err(anyhow::Error::new(error).context("campaigns cannot be read"));
-            }
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "the database is away; pixels and links work from the snapshot of campaigns"
-            );
-        }
-        Ok((lab, Background { intake: intake_writer, journal: journal_writer }))
+        Ok((lab, Background { intake, journal: Some(journal_writer) }))
+    }
+
+    /// What answers pixels and links, without people.
+    pub fn outpost(&self) -> Outpost {
+        Outpost { config: self.config.clone(), ledger: self.ledger.clone(), clock: self.clock.clone(), tracker: self.tracker.clone() }
     }
 
     /// A campaign's compiled letters; compiled once per process.
@@ -165,23 +159,4 @@ pub fn compile_letters(campaign: &crate::campaign::store::Campaign) -> anyhow::R
         trap_link: definition.trap_link,
         arms: arms.into_iter().map(|arm| arm.letter).collect(),
     })
-}
-
-/// Where the tracker's knowledge of campaigns is kept for a start without a database.
-pub(super) fn snapshot_of(config: &Config) -> PathBuf {
-    config.files.spool.join("campaigns.snapshot")
-}
-
-/// Opens a database. With a snapshot of campaigns at hand, one that is away is opened when it comes back: pixels and links go on meanwhile.
-fn reach<D>(
-    location: &str,
-    may_be_away: bool,
-    open: fn(&Location) -> DbResult<D>,
-    open_later: fn(&Location) -> DbResult<D>,
-) -> anyhow::Result<D> {
-    let location = location.parse()?;
-    match open(&location) {
-        Err(DbError::Unavailable { .. }) if may_be_away => Ok(open_later(&location)?),
-        opened => Ok(opened?),
-    }
 }

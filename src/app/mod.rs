@@ -3,7 +3,9 @@
 //! Cast: [`config`] (one struct, the embedded defaults are the defaults), [`clock`] (wall time and fresh ids), [`keyfile`], [`lab`]
 //! (everything put together once and passed on), [`campaigns`], [`people`], [`letters`], [`images`] and [`assignment`] (what web,
 //! command line and API all call), [`domain`] (whether a sender proves who it is), [`proof`] (that letters differ in one element),
-//! [`preflight`] (the list before launch), [`preview`] and [`test_mail`] (letters before they leave), [`jobs`] (background work).
+//! [`preflight`] (the list before launch), [`preview`] and [`test_mail`] (letters before they leave), [`jobs`] (background work),
+//! [`outpost`] (what answers pixels and links, without people), [`roles`] (which of all this a process does), [`proxies`] (whose word
+//! counts on where a request comes from).
 //!
 //! It holds no SQL and no markup; it is the only place below the shells that reads the clock.
 
@@ -19,12 +21,15 @@ pub mod lab;
 pub mod letters;
 pub mod networks;
 pub mod node;
+pub mod outpost;
 pub mod people;
 pub mod planning;
 pub mod preflight;
 pub mod preview;
 pub mod proof;
+pub mod proxies;
 pub mod relays;
+pub mod roles;
 pub mod sending;
 pub mod signals;
 pub mod status;

@@ -12,6 +12,8 @@ use tokio::sync::watch;
 
 use crate::app::jobs;
 use crate::app::lab::{Background, Lab};
+use crate::app::outpost::{self, Outpost};
+use crate::app::roles::Roles;
 use crate::smtpd;
 use crate::web;
 
@@ -54,22 +56,54 @@ impl Service {
     /// # Errors
     /// When a thread cannot be started.
     pub fn start(lab: Lab, writers: Background, listeners: Listeners) -> anyhow::Result<Self> {
-        let (stop, stopping) = watch::channel(false);
-        let web = {
-            let (lab, stopping) = (lab.clone(), stopping.clone());
-            std::thread::Builder::new().name("web".to_owned()).spawn(move || {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-                runtime.block_on(web::serve(lab, listeners.web, stopping))
-            })?
-        };
-        let background = std::thread::Builder::new().name("background".to_owned()).spawn(move || -> anyhow::Result<()> {
-            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("work").enable_all().build()?;
-            runtime.block_on(async move {
+        Self::start_roles(lab, writers, Roles::ALL, listeners)
+    }
+
+    /// Starts what these roles ask for.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn start_roles(lab: Lab, writers: Background, roles: Roles, listeners: Listeners) -> anyhow::Result<Self> {
+        let pages = lab.clone();
+        Self::spawn(
+            writers,
+            move |stopping| web::serve_roles(pages, roles, listeners.web, stopping),
+            move |stopping| async move {
                 if let Some(listener) = listeners.bounces {
                     tokio::spawn(take_returned_mail(lab.clone(), listener, stopping.clone()));
                 }
-                jobs::run(lab, stopping).await;
-            });
+                jobs::run(lab, roles, stopping).await;
+            },
+        )
+    }
+
+    /// Starts a tracking node, which holds no way to people.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn start_outpost(outpost: Outpost, writers: Background, listener: TcpListener) -> anyhow::Result<Self> {
+        let pages = outpost.clone();
+        Self::spawn(writers, |stopping| web::serve_outpost(pages, listener, stopping), |stopping| outpost::run(outpost, stopping))
+    }
+
+    fn spawn<P, B>(
+        writers: Background,
+        pages: impl FnOnce(watch::Receiver<bool>) -> P + Send + 'static,
+        background: impl FnOnce(watch::Receiver<bool>) -> B + Send + 'static,
+    ) -> anyhow::Result<Self>
+    where
+        P: Future<Output = std::io::Result<()>>,
+        B: Future<Output = ()>,
+    {
+        let (stop, stopping) = watch::channel(false);
+        let for_pages = stopping.clone();
+        let web = std::thread::Builder::new().name("web".to_owned()).spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(pages(for_pages))
+        })?;
+        let background = std::thread::Builder::new().name("background".to_owned()).spawn(move || -> anyhow::Result<()> {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("work").enable_all().build()?;
+            runtime.block_on(background(stopping));
             Ok(())
         })?;
         Ok(Self { stop, web, background, writers })

@@ -2,6 +2,7 @@
 //!
 //! It never changes data on its own account: what happens to the tables is written in `migrations/`.
 
+use diesel::RunQueryDsl;
 use diesel::connection::SimpleConnection;
 use diesel::migration::{MigrationSource, MigrationVersion};
 use diesel_migrations::MigrationHarness;
@@ -18,6 +19,10 @@ pub(super) fn bring_up_to_date<R: Room>(connection: &mut AnyConnection) -> DbRes
         // The write lock first: of two processes that start together the second finds everything done.
         AnyConnection::Sqlite(sqlite) => sqlite.immediate_transaction(apply::<R, diesel::sqlite::Sqlite>),
         AnyConnection::Postgres(postgres) => {
+            // Looking first wants no right to make tables: a tracking node's role has none.
+            if is_up_to_date::<R>(postgres)? {
+                return Ok(());
+            }
             postgres.batch_execute(POSTGRES_LOCK)?;
             let applied = apply::<R, diesel::pg::Pg>(postgres);
             postgres.batch_execute(POSTGRES_UNLOCK)?;
@@ -26,14 +31,30 @@ pub(super) fn bring_up_to_date<R: Room>(connection: &mut AnyConnection) -> DbRes
     }
 }
 
+#[derive(diesel::QueryableByName)]
+struct Applied {
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    version: String,
+}
+
+/// Whether exactly the known migrations are applied. No: also where that cannot be read, such as in an empty database.
+fn is_up_to_date<R: Room>(postgres: &mut diesel::PgConnection) -> Result<bool, DbError> {
+    let there = diesel::sql_query("SELECT version FROM __diesel_schema_migrations ORDER BY version").load::<Applied>(postgres);
+    let Ok(applied) = there else { return Ok(false) };
+    let known = known::<R, diesel::pg::Pg>()?;
+    let applied: Vec<MigrationVersion<'static>> = applied.into_iter().map(|row| MigrationVersion::from(row.version)).collect();
+    Ok(applied.len() == known.len() && applied.iter().all(|version| known.contains(version)))
+}
+
+fn known<R: Room, B: diesel::backend::Backend>() -> Result<Vec<MigrationVersion<'static>>, DbError> {
+    let migrations = MigrationSource::<B>::migrations(&R::MIGRATIONS).map_err(|source| DbError::Migration { room: R::NAME, source })?;
+    Ok(migrations.iter().map(|migration| migration.name().version().as_owned()).collect())
+}
+
 fn apply<R: Room, B: diesel::backend::Backend>(connection: &mut impl MigrationHarness<B>) -> DbResult<()> {
     let failed = |source| DbError::Migration { room: R::NAME, source };
     let applied = connection.applied_migrations().map_err(failed)?;
-    let known: Vec<MigrationVersion<'static>> = MigrationSource::<B>::migrations(&R::MIGRATIONS)
-        .map_err(failed)?
-        .iter()
-        .map(|migration| migration.name().version().as_owned())
-        .collect();
+    let known = known::<R, B>()?;
     if let Some(newer) = applied.iter().find(|version| !known.contains(version)) {
         let known = known.iter().max().map(ToString::to_string).unwrap_or_default();
         return Err(DbError::Newer { room: R::NAME, found: newer.to_string(), known });

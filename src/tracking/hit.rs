@@ -67,6 +67,7 @@ pub fn admit_opened(
     // The relay's clock is not the mailbox's: how long ago a letter was delivered is not known here, so rules on it stay off.
     let is_trap = kind == HitKind::Click && payload.link == Some(TRAP_LINK);
     let verdict = if is_trap { trapped() } else { classify(kind, &client, DeliveryAge::Unknown) };
+    tracker.counts.hit(kind, verdict.class);
     Some(Event {
         id,
         campaign: payload.campaign,

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::commits::{Commits, Taken};
 use super::record::{RECORD, encode};
 use super::segment::{self, FIRST_FRAME, FRAME_HEAD};
 use super::slot::{self, Slot};
@@ -72,6 +73,7 @@ pub(super) struct Shared {
     /// Whether the disk refuses.
     stalled: AtomicBool,
     shed: AtomicU64,
+    commits: Commits,
     live: Mutex<Option<Live>>,
     /// Wakes the loader.
     loadable: (Mutex<bool>, Condvar),
@@ -163,6 +165,7 @@ pub(super) fn start_with(folder: PathBuf, mint: Mint, segment: u64) -> io::Resul
         durable: watch::Sender::new(0),
         stalled: AtomicBool::new(false),
         shed: AtomicU64::new(0),
+        commits: Commits::default(),
         live: Mutex::default(),
         loadable: (Mutex::new(true), Condvar::new()),
     });
@@ -251,6 +254,11 @@ impl Intake {
     /// Hits shed since the process started.
     pub fn shed(&self) -> u64 {
         self.shared().shed.load(Ordering::Relaxed)
+    }
+
+    /// How long it took to make groups of hits durable, since the process started.
+    pub fn commits(&self) -> Taken {
+        self.shared().commits.taken()
     }
 
     /// Hits waiting for the disk now.
@@ -373,7 +381,8 @@ impl Writing {
         };
         let log = self.log.insert(log);
         segment::seal(frame, log.segment, log.place);
-        let written = log.file.write_all_at(frame, log.place).and_then(|()| log.file.sync_data());
+        let flush = || log.file.write_all_at(frame, log.place).and_then(|()| log.file.sync_data());
+        let written = self.shared.commits.time(flush);
         if let Err(error) = written {
             // What the disk holds of this frame is unknown now: it is written again, elsewhere. Twice is once, by the events' ids.
             log.bytes = 0;

@@ -5,6 +5,7 @@
 //! The position in the spool is stored in the same transaction as the hits, and a hit's id is stored once: whatever is tried again adds
 //! nothing. A ledger that is away is nothing special: hits wait on the disk. Order is the order of writing, never that of clocks.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -68,6 +69,8 @@ pub struct Loader {
     shared: Arc<Shared>,
     /// One at a time.
     turn: Mutex<()>,
+    /// How far each spool was last known to be loaded, for a look without the ledger.
+    known: Mutex<HashMap<String, Position>>,
     torn: AtomicU64,
     damaged: AtomicU64,
     unreadable: AtomicU64,
@@ -99,6 +102,7 @@ impl Loader {
             mint,
             shared: intake.for_loader(),
             turn: Mutex::default(),
+            known: Mutex::default(),
             torn: AtomicU64::default(),
             damaged: AtomicU64::default(),
             unreadable: AtomicU64::default(),
@@ -189,6 +193,33 @@ impl Loader {
         Ok((hits, aside))
     }
 
+    /// Hits on the disk that are not known to be in the ledger, of every process. Asks no database, so that it answers while the ledger is
+    /// away; what others loaded meanwhile is still counted.
+    ///
+    /// # Errors
+    /// [`LoadError::Spool`].
+    pub fn depth(&self) -> Result<u64, LoadError> {
+        let mut hits = 0;
+        for folder in slot::folders(&self.root).map_err(|source| self.spool(&self.root, source))? {
+            let fault = |source| self.spool(&folder, source);
+            let id = slot::id_of(&folder).map_err(fault)?;
+            let position = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&id).copied().unwrap_or_default();
+            let (numbers, _, _) = segment::list(&folder).map_err(fault)?;
+            for number in numbers.into_iter().filter(|number| *number >= position.segment) {
+                hits += match glance(&folder, number, position) {
+                    // Loaded and deleted meanwhile.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+                    counted => counted.map_err(fault)?,
+                };
+            }
+        }
+        Ok(hits)
+    }
+
+    fn remember(&self, id: &str, position: Position) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), position);
+    }
+
     fn spool(&self, folder: &Path, source: io::Error) -> LoadError {
         LoadError::Spool { folder: folder.to_owned(), source }
     }
@@ -214,11 +245,13 @@ impl Loader {
         let mut loaded = 0;
         for _ in 0..most {
             let position = self.ledger.read(|conn| store::spool_position(conn, source.id))?;
+            self.remember(source.id, position);
             let batch = self.read(source, position).map_err(fault)?;
             if batch.next == position && batch.ended.is_empty() {
                 break;
             }
             loaded += self.store(source.id, position, &batch)?;
+            self.remember(source.id, batch.next);
             for (number, why) in batch.ended {
                 self.put_away(source, number, why).map_err(fault)?;
             }

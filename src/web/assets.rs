@@ -31,6 +31,11 @@ static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
     ]
 });
 
+/// `GET /favicon.ico`, for those who do not read the page: the icon that pages name.
+pub async fn icon(request: HttpRequest) -> Result<HttpResponse, Fault> {
+    show(request, web::Path::from("letterlab.svg".to_owned())).await
+}
+
 /// `GET /assets/{name}`
 pub async fn show(request: HttpRequest, name: web::Path<String>) -> Result<HttpResponse, Fault> {
     let asset = ASSETS.iter().find(|asset| asset.name == name.as_str()).ok_or(Fault::NotFound)?;

@@ -8,8 +8,9 @@ use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, web};
 
-use super::Web;
+use super::edge::Edge;
 use super::error::{Fault, answer};
+use super::slow;
 use crate::app::clock::Stopwatch;
 
 /// What pages may load and do: their own stylesheet and scripts, nothing from elsewhere.
@@ -17,9 +18,10 @@ const PAGE_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'sel
                            frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// Wraps a request.
-pub async fn frame(request: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<BoxBody>, Error> {
+pub async fn frame(mut request: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<BoxBody>, Error> {
     let started = Stopwatch::start();
-    let secure = request.app_data::<web::Data<Web>>().is_some_and(|web| web.secure);
+    let secure = request.app_data::<web::Data<Edge>>().is_some_and(|edge| edge.secure);
+    slow::in_time(&mut request);
     let mut response = told(next.call(request).await?.map_into_boxed_body());
     let headers = response.headers_mut();
     let mut missing = |name: HeaderName, value: &'static str| {

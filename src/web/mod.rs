@@ -1,7 +1,9 @@
 //! HTTP: pages for people who log in, pages for reviewers and recipients, pixels and links, and the API.
 //!
-//! Cast: [`serve`], [`front`] (where every connection comes in; answers pixels and links), [`Web`] (what every handler shares), [`routes`] (the whole table on one page), [`error`] (the only place that
-//! knows status codes), [`session`] (who is asking), [`throttle`] (guessing passwords takes long), [`form`] (bodies, within limits),
+//! Cast: [`serve`], [`front`] (where every connection comes in; answers pixels and links), [`edge`] (what every handler shares),
+//! [`Web`] (what handlers of pages share beside it: people), [`routes`] (the whole table on one page), [`error`] (the only place that
+//! knows status codes), [`session`] (who is asking), [`throttle`] (guessing passwords takes long), `misses` (so does guessing tokens),
+//! `slow` (bodies come in time), [`form`] (bodies, within limits),
 //! [`frame`] (headers and the log line round every answer), `public`, `admin`, `review`, `api` (handlers), [`view`] (what pages show).
 //!
 //! Handlers translate; what can be done is in `app`. Nothing here writes SQL, computes a statistic, or logs an address, a token or a
@@ -10,20 +12,21 @@
 mod admin;
 mod api;
 mod assets;
+pub mod edge;
 pub mod error;
 pub mod form;
 pub mod frame;
 pub mod front;
+mod misses;
 mod public;
 mod review;
 pub mod routes;
 pub mod session;
+mod slow;
 pub mod throttle;
 pub mod view;
 
 use std::net::{IpAddr, TcpListener};
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -31,9 +34,12 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::app::clock;
 use crate::app::lab::Lab;
+use crate::app::outpost::Outpost;
+use crate::app::roles::Roles;
 use crate::ids::base32;
 use crate::vault::account::hash_password;
 use crate::vault::store as people;
+use edge::Edge;
 use error::Fault;
 use throttle::Throttle;
 
@@ -43,8 +49,6 @@ pub use public::pixel::GIF;
 const PASSWORD_CHECKS: usize = 2;
 /// How long requests under way may take when the server stops, in seconds.
 const LAST_REQUESTS_SECONDS: u64 = 30;
-/// How often an unknown campaign may make the tracker look again, in milliseconds.
-const LOOK_AGAIN_MS: i64 = 1_000;
 
 /// What every handler shares.
 pub struct Web {
@@ -58,7 +62,8 @@ pub struct Web {
     pub secure: bool,
     decoy_hash: String,
     password_checks: Semaphore,
-    looked_again: AtomicI64,
+    /// What is shared without people.
+    pub edge: web::Data<Edge>,
 }
 
 impl Web {
@@ -66,18 +71,17 @@ impl Web {
     ///
     /// # Errors
     /// Only when the password hash function does not work.
-    pub fn new(lab: Lab) -> anyhow::Result<Self> {
+    pub fn new(lab: Lab, edge: web::Data<Edge>) -> anyhow::Result<Self> {
         let decoy_hash = hash_password(&fresh_key(), clock::fresh())?;
         let setup_code: String = fresh_key().chars().take(12).collect();
-        let secure = lab.config.web.base_url.starts_with("https://");
         Ok(Self {
             lab,
             logins: Throttle::default(),
             setup_code,
-            secure,
+            secure: edge.secure,
             decoy_hash,
             password_checks: Semaphore::new(PASSWORD_CHECKS),
-            looked_again: AtomicI64::new(0),
+            edge,
         })
     }
 
@@ -97,26 +101,9 @@ impl Web {
         }
     }
 
-    /// Lets the tracker learn of campaigns launched elsewhere, now and then.
-    async fn look_again(&self) {
-        let now = self.lab.clock.now().as_millisecond();
-        let last = self.looked_again.load(Ordering::Relaxed);
-        let due = now - last >= LOOK_AGAIN_MS;
-        if due && self.looked_again.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-            let looked = self.run(crate::app::jobs::refresh_targets);
-            // The answer goes out in time all the same; the next request may look again.
-            let _ = tokio::time::timeout(Duration::from_secs(1), looked).await;
-        }
-    }
-
-    /// The address a request comes from, or the last one a reverse proxy named.
+    /// The address a request comes from, or the one a trusted proxy named.
     pub fn peer(&self, request: &HttpRequest) -> Option<IpAddr> {
-        let forwarded = request.headers().get_all("x-forwarded-for").last().and_then(|header| header.to_str().ok());
-        self.peer_behind(request.peer_addr().map(|address| address.ip()), forwarded)
-    }
-
-    fn peer_behind(&self, socket: Option<IpAddr>, forwarded: Option<&str>) -> Option<IpAddr> {
-        if self.lab.config.web.proxied { forwarded?.rsplit(',').next()?.trim().parse().ok() } else { socket }
+        self.edge.peer(request)
     }
 }
 
@@ -130,10 +117,38 @@ fn fresh_key() -> String {
 /// # Errors
 /// When the server cannot start, or its threads fail.
 pub async fn serve(lab: Lab, listener: TcpListener, stop: watch::Receiver<bool>) -> std::io::Result<()> {
-    let shared = web::Data::new(Web::new(lab).map_err(std::io::Error::other)?);
+    serve_roles(lab, Roles::ALL, listener, stop).await
+}
+
+/// The same for some of the roles: what the others answer is not found.
+///
+/// # Errors
+/// When the server cannot start, or its threads fail.
+pub async fn serve_roles(lab: Lab, roles: Roles, listener: TcpListener, stop: watch::Receiver<bool>) -> std::io::Result<()> {
+    let edge = web::Data::new(Edge::new(lab.outpost(), roles));
+    if !roles.web {
+        drop(lab);
+        return front::serve(Site { edge, pages: None }, listener, stop).await;
+    }
+    let shared = web::Data::new(Web::new(lab, edge.clone()).map_err(std::io::Error::other)?);
     form::clear_uploads(&form::upload_folder(&shared));
     announce_first_run(&shared, &listener).await;
-    front::serve(shared, listener, stop).await
+    front::serve(Site { edge, pages: Some(shared) }, listener, stop).await
+}
+
+/// Answers pixels, links and what strangers ask, without any way to people.
+///
+/// # Errors
+/// When the server cannot start, or its threads fail.
+pub async fn serve_outpost(outpost: Outpost, listener: TcpListener, stop: watch::Receiver<bool>) -> std::io::Result<()> {
+    front::serve(Site { edge: web::Data::new(Edge::new(outpost, Roles::TRACK)), pages: None }, listener, stop).await
+}
+
+/// What a process answers: its edge, and what pages need if it has any.
+#[derive(Clone)]
+struct Site {
+    edge: web::Data<Edge>,
+    pages: Option<web::Data<Web>>,
 }
 
 async fn announce_first_run(shared: &Web, listener: &TcpListener) {

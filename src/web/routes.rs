@@ -8,6 +8,7 @@ use actix_web::http::Method;
 use actix_web::middleware::from_fn;
 use actix_web::{Resource, Route, web};
 
+use super::edge::Edge;
 use super::error::Fault;
 use super::frame::frame;
 use super::session::gate;
@@ -69,6 +70,9 @@ pub static TABLE: &[Entry] = &[
     entry(GET,    "/i/{name}",                                   Anybody,       || web::to(public::image::show)),
     entry(GET,    "/privacy",                                    Anybody,       || web::to(public::privacy::show)),
     entry(GET,    "/robots.txt",                                 Anybody,       || web::to(public::robots)),
+    entry(GET,    "/favicon.ico",                                Anybody,       || web::to(assets::icon)),
+    // Judged by its handler: a tracking node knows no accounts.
+    entry(GET,    "/metrics",                                    Anybody,       || web::to(public::metrics::show)),
     entry(GET,    "/healthz",                                    Anybody,       || web::to(public::health::lives)),
     entry(GET,    "/readyz",                                     Anybody,       || web::to(public::health::ready)),
     entry(GET,    "/assets/{name}",                              Anybody,       || web::to(assets::show)),
@@ -138,6 +142,7 @@ pub static TABLE: &[Entry] = &[
     entry(GET,    "/r/{token}/results.py",                       Reviewer,      || web::to(review::python)),
     // Programs.
     entry(GET,    "/api",                                        Anybody,       || web::to(api::describe)),
+    entry(GET,    "/api/v1/status",                              ApiKey,        || web::to(api::status::show)),
     entry(GET,    "/api/v1/domain",                              ApiKey,        || web::to(api::domain::check)),
     entry(GET,    "/api/v1/lists",                               ApiKey,        || web::to(api::people::lists)),
     entry(POST,   "/api/v1/lists/{name}/people",                 ApiKey,        || web::to(api::people::import)),
@@ -176,11 +181,23 @@ pub static TABLE: &[Entry] = &[
     entry(GET,    "/api/v1/campaigns/{campaign}/results.py",     ApiKey,        || web::to(api::campaigns::results_python)),
 ];
 
-/// Builds the application.
-pub fn configure(config: &mut web::ServiceConfig, shared: web::Data<Web>) {
-    config.app_data(shared);
-    let (hits, framed): (Vec<&[Entry]>, Vec<&[Entry]>) =
-        TABLE.chunk_by(|one, other| one.path == other.path).partition(|entries| entries.iter().all(is_hit));
+/// What every process answers, whatever its roles.
+const EVERYWHERE: [&str; 8] = ["/i/{name}", "/privacy", "/robots.txt", "/favicon.ico", "/metrics", "/healthz", "/readyz", "/assets/{name}"];
+
+/// Builds the application: of the table, what its roles answer. `pages` is there where pages are.
+pub fn configure(config: &mut web::ServiceConfig, edge: web::Data<Edge>, pages: Option<web::Data<Web>>) {
+    let (answers_hits, answers_pages) = (edge.roles.track, pages.is_some());
+    config.app_data(edge);
+    if let Some(pages) = pages {
+        config.app_data(pages);
+    }
+    let answered = |entry: &Entry| {
+        if is_hit(entry) { answers_hits } else { answers_pages || EVERYWHERE.contains(&entry.path) }
+    };
+    let (hits, framed): (Vec<&[Entry]>, Vec<&[Entry]>) = TABLE
+        .chunk_by(|one, other| one.path == other.path)
+        .filter(|entries| entries.iter().all(answered))
+        .partition(|entries| entries.iter().all(is_hit));
     for entries in hits {
         config.service(resource(entries));
     }

@@ -16,6 +16,7 @@ use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, web};
 use jiff::SignedDuration;
 use subtle::ConstantTimeEq;
 
+use super::edge::PAUSE_SECONDS;
 use super::error::Fault;
 use super::routes::Reach;
 use super::view::{Account as Shown, Flash, Page, Section, Tone};
@@ -175,7 +176,11 @@ async fn review(request: &ServiceRequest) -> Result<(), Fault> {
     let web = shared(request)?;
     let token = request.match_info().get("token").unwrap_or_default().to_owned();
     let now = web.lab.clock.now();
-    let number = web.lab.keys.open_share(&token, now).map_err(|_| Fault::Ended)?;
+    let number = web
+        .lab
+        .keys
+        .open_share(&token, now)
+        .map_err(|_| if web.edge.miss(web.edge.peer(request.request())) { Fault::TooOften(PAUSE_SECONDS) } else { Fault::Ended })?;
     let campaign = web.run(move |lab| campaigns::by_number(lab, number)).await.map_err(|fault| match fault {
         Fault::Missing(_) => Fault::Ended,
         other => other,

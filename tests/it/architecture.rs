@@ -106,11 +106,12 @@ const HOMES: [(&str, &[&str]); 15] = [
     ("actix_http", &["web/front/"]),
     ("actix_service", &["web/front/"]),
     ("httparse", &["web/front/"]),
+    ("prometheus_client", &["web/public/"]),
     ("socket2", &["web/front/"]),
     ("rustix", &["tracking/"]),
     ("askama", &["web/"]),
     ("lettre", &["delivery/"]),
-    ("ring", &["delivery/", "app/networks.rs"]),
+    ("ring", &["delivery/", "app/networks.rs", "web/front/tls.rs"]),
     ("rsa", &["delivery/dkim/"]),
     ("hickory_resolver", &["app/domain/"]),
     ("statrs", &["stats/"]),
@@ -118,12 +119,12 @@ const HOMES: [(&str, &[&str]); 15] = [
 ];
 
 /// Ways to ask for the time or for chance, and the files that may. `smtpd` and `cli/demo.rs` measure their own patience with clients,
-/// `cli/signal.rs` the rules' speed.
+/// `cli/signal.rs` the rules' speed, `tracking/commits.rs` the disk's.
 const TIME_AND_CHANCE: [(&str, &[&str]); 7] = [
     ("Timestamp::now", &["app/clock.rs"]),
     ("Zoned::now", &["app/clock.rs"]),
     ("SystemTime", &["app/clock.rs"]),
-    ("Instant::now", &["app/clock.rs", "cli/demo.rs", "cli/signal.rs", "smtpd/session.rs"]),
+    ("Instant::now", &["app/clock.rs", "cli/demo.rs", "cli/signal.rs", "smtpd/session.rs", "tracking/commits.rs"]),
     ("rand::rng(", &["app/clock.rs"]),
     ("thread_rng", &[]),
     ("OsRng", &[]),

@@ -22,6 +22,7 @@ mod hostile;
 mod installation;
 mod letters;
 mod mailboxes;
+mod outpost;
 mod people;
 mod preflight;
 mod privacy;

@@ -3,6 +3,7 @@
 use actix_web::{HttpResponse, web};
 
 use crate::app::networks::OLD_DAYS;
+use crate::app::outpost::{Live, live};
 use crate::app::relays::{self, Tested};
 use crate::app::status::{Status, status};
 use crate::report::wording::moment;
@@ -27,9 +28,10 @@ pub async fn test_relays(web: web::Data<Web>, form: PostForm) -> Result<HttpResp
 }
 
 async fn view(web: &Web, user: &User, tested: &[Tested]) -> Result<HttpResponse, Fault> {
-    let status = web.run(status).await?;
+    let (status, live) = web.run(|lab| Ok::<_, anyhow::Error>((status(lab)?, live(&lab.outpost())))).await?;
     let laws: Vec<LawRow> = status.laws.iter().map(law).collect();
-    let health = health(&status);
+    let mut health = health(&status);
+    health.insert(1, tracker(&live));
     let broken = laws.iter().filter(|law| !law.holds).count();
     let (summary, overall) = match broken {
         0 => ("Everything adds up.".to_owned(), Badge::new("Good", Tone::Good)),
@@ -47,6 +49,38 @@ async fn view(web: &Web, user: &User, tested: &[Tested]) -> Result<HttpResponse,
     let step = |relay: &Tested, step: &crate::delivery::smtp::ProbeStep| (relay.relay.clone(), step.what, step.good, step.detail.clone());
     let tried = tested.iter().flat_map(|relay| relay.steps.iter().map(move |found| step(relay, found))).collect();
     page(&StatusView { page: user.page("Status", Section::Status), summary, overall, laws, health, tried, facts, as_of })
+}
+
+/// What this process's tracker does now.
+fn tracker(live: &Live) -> HealthRow {
+    let classes: Vec<String> = crate::signal::Class::ALL
+        .into_iter()
+        .map(|class| {
+            format!("{} {class}", count(live.judged.iter().filter(|judged| judged.class == class).map(|judged| judged.hits).sum()))
+        })
+        .collect();
+    let milliseconds = |micros: u64| format!("{:.1} ms", micros as f64 / 1_000.0);
+    let commits = match live.commits.count {
+        0 => "Nothing was made durable yet.".to_owned(),
+        groups => format!(
+            "{} groups made durable, in {} on average, {} at most.",
+            count(groups),
+            milliseconds(live.commits.mean_micros()),
+            milliseconds(live.commits.slowest_micros)
+        ),
+    };
+    let (tone, word) = if live.limited > 0 { (Tone::Warn, "guessed at") } else { (Tone::Good, "well") };
+    HealthRow {
+        name: "Pixels and links, this process".to_owned(),
+        state: Badge::new(word, tone),
+        detail: format!(
+            "{:.1} requests per second; since the start {}; {} forged tokens, {} of them turned away. {commits}",
+            live.per_second,
+            classes.join(", "),
+            count(live.refused),
+            count(live.limited)
+        ),
+    }
 }
 
 fn sending(status: &Status) -> String {

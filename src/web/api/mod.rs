@@ -7,6 +7,7 @@ pub mod domain;
 pub mod letters;
 pub mod people;
 pub mod preflight;
+pub mod status;
 pub mod steer;
 
 use actix_web::HttpResponse;
@@ -35,6 +36,7 @@ pub async fn describe() -> Result<HttpResponse, Fault> {
 fn purpose(method: &Method, path: &str) -> &'static str {
     let last = path.rsplit('/').next().unwrap_or_default();
     match (method.as_str(), last) {
+        (_, "status") => "Whether every letter and hit is accounted for, how far background work is, and what the tracker does now.",
         ("GET", "lists") => "Every list with how many people are on it.",
         (_, "people") => {
             "Import people: the body is a CSV file with a header. Query: recording_mode, consent_source, consent_date for lines that state none."

@@ -20,6 +20,8 @@ pub enum Answer {
     Onward(Arc<str>),
     /// A link of nobody's.
     Nothing,
+    /// Too many tokens of nobody's from one source.
+    TooMany,
 }
 
 /// Head of each answer up to where the connection's end may be announced.
@@ -29,6 +31,7 @@ struct Heads {
     pixel: Vec<u8>,
     onward: Vec<u8>,
     nothing: Vec<u8>,
+    too_many: Vec<u8>,
 }
 
 thread_local! {
@@ -60,11 +63,13 @@ pub fn write(answer: &Answer, is_head: bool, is_last: bool, now: Timestamp, out:
                 pixel: head("200 OK", GIF.len(), &pixel::HEADERS, &date),
                 onward: head("302 Found", 0, &redirect::HEADERS, &date),
                 nothing: head("404 Not Found", 0, &redirect::HEADERS, &date),
+                too_many: head("429 Too Many Requests", 0, &[("retry-after", "60")], &date),
             };
         }
         match answer {
             Answer::Pixel => out.extend_from_slice(&heads.pixel),
             Answer::Nothing => out.extend_from_slice(&heads.nothing),
+            Answer::TooMany => out.extend_from_slice(&heads.too_many),
             Answer::Onward(target) => {
                 out.extend_from_slice(&heads.onward);
                 out.extend_from_slice(b"location: ");

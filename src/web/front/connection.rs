@@ -15,12 +15,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::io::{AsyncRead as _, AsyncWrite as _, AsyncWriteExt as _, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
 use super::Worker;
 use super::answers::{Answer, write};
 use super::request::{HitRequest, Read, read};
+use super::stream::Stream;
 use crate::app::clock;
 use crate::ids::EventId;
 use crate::signal::{HitKind, RequestFacts};
@@ -57,7 +57,7 @@ struct Reply {
 
 /// One connection's own state.
 struct State {
-    stream: TcpStream,
+    stream: Stream,
     peer: IpAddr,
     /// What was read and not answered.
     rest: Vec<u8>,
@@ -66,7 +66,7 @@ struct State {
 }
 
 /// Answers pixels and links. Hands the connection back, with what was read of it, when something else is asked for.
-pub async fn answer(stream: TcpStream, peer: SocketAddr, worker: &Worker) -> Option<(TcpStream, Vec<u8>)> {
+pub async fn answer(stream: Stream, peer: SocketAddr, worker: &Worker) -> Option<(Stream, Vec<u8>)> {
     let idle = Box::pin(tokio::time::sleep(IDLE));
     let mut state = State { stream, peer: peer.ip(), rest: Vec::new(), idle, is_alive: true };
     loop {
@@ -150,7 +150,9 @@ impl State {
         match read(bytes) {
             Read::Incomplete => None,
             Read::Hit(request, length) => {
-                if let Some(reply) = judge(&request, self.peer, worker) {
+                if worker.site.edge.roles.track
+                    && let Some(reply) = judge(&request, self.peer, worker)
+                {
                     worker.busy.fetch_add(1, Ordering::Relaxed);
                     self.is_alive = true;
                     self.rest.extend_from_slice(bytes.get(length..).unwrap_or_default());
@@ -184,20 +186,32 @@ impl State {
         if !left.is_empty() {
             tokio::time::timeout(IDLE, self.stream.write_all(&left)).await??;
         }
+        if let Stream::Tls(stream) = &mut self.stream {
+            // What was written is only encrypted so far; a last answer ends in order.
+            let sent = async { if is_last { stream.shutdown().await } else { stream.flush().await } };
+            tokio::time::timeout(IDLE, sent).await??;
+        }
         Ok(())
     }
 }
 
 /// None: only the application can find out what this is.
 fn judge(request: &HitRequest<'_>, socket: IpAddr, worker: &Worker) -> Option<Reply> {
-    let (web, tracker) = (&worker.web, &worker.web.lab.tracker);
-    let now = web.lab.clock.now();
+    let edge = &worker.site.edge;
+    let tracker = &edge.outpost.tracker;
+    let now = edge.outpost.clock.now();
+    let peer = edge.peer_behind(Some(socket), request.forwarded_for, request.forwarded);
     let (refused, patience) = match request.kind {
         HitKind::Open => (Answer::Pixel, pixel::PATIENCE),
         HitKind::Click => (Answer::Nothing, redirect::PATIENCE),
     };
     let mut reply = Reply { answer: refused, is_head: request.is_head, is_last: request.is_last, now, waits_for: None };
-    let Some(payload) = open(tracker, request.kind, request.token) else { return Some(reply) };
+    let Some(payload) = open(tracker, request.kind, request.token) else {
+        if edge.miss(peer) {
+            (reply.answer, reply.is_last) = (Answer::TooMany, true);
+        }
+        return Some(reply);
+    };
     // Launched elsewhere a moment ago, perhaps: that takes a look at the database.
     let target = tracker.targets.campaign(payload.campaign)?;
     if request.kind == HitKind::Click {
@@ -207,7 +221,7 @@ fn judge(request: &HitRequest<'_>, socket: IpAddr, worker: &Worker) -> Option<Re
     }
     let facts = RequestFacts {
         method: if request.is_head { "HEAD" } else { "GET" },
-        peer: web.peer_behind(Some(socket), request.forwarded),
+        peer,
         user_agent: request.user_agent,
         purpose: request.purpose,
         referer: request.referer,

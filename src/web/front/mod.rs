@@ -1,15 +1,19 @@
 //! The front door: every connection comes in here, and requests for pixels and links are answered right here.
 //!
 //! Cast: [`serve`], a [`Worker`] per processor with its own runtime and its own accept loop, [`connection`] (answers pixels and links),
-//! [`request`] (reads them), [`answers`] (the bytes that go out), [`rewind`] (hands a connection on with what was read of it).
+//! `arrival` (whose connection is it, and the handshake of TLS), [`request`] (reads them), [`answers`] (the bytes that go out), [`rewind`] (hands a connection on with what was read of it).
 //!
 //! Anything else than a plain GET or HEAD of a pixel or link goes, with its whole connection, to the application on the same thread: one
 //! table of routes, one set of handlers. It never answers a page, and never keeps anything of a request.
 
 mod answers;
+mod arrival;
 mod connection;
+mod proxy_protocol;
 pub mod request;
 mod rewind;
+mod stream;
+mod tls;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
@@ -19,15 +23,17 @@ use std::time::Duration;
 
 use actix_http::{HttpService, KeepAlive, Protocol};
 use actix_service::{IntoServiceFactory as _, Service, ServiceFactory as _, ServiceFactoryExt as _, map_config};
+use actix_web::App;
 use actix_web::dev::AppConfig;
-use actix_web::{App, web};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::LocalSet;
 
-use super::{LAST_REQUESTS_SECONDS, Web, routes};
+use super::{LAST_REQUESTS_SECONDS, Site, routes};
 use crate::tracking::gate::Gate;
+use arrival::Door;
 use rewind::Rewound;
+use stream::Stream;
 
 /// Most threads that answer requests; database work runs elsewhere.
 const WORKERS_MOST: usize = 8;
@@ -44,7 +50,8 @@ const BREATH: Duration = Duration::from_millis(100);
 
 /// What the connections of one thread share.
 pub(super) struct Worker {
-    web: web::Data<Web>,
+    site: Site,
+    door: Door,
     gate: Gate,
     /// Set once no further request is to be taken.
     stopping: AtomicBool,
@@ -58,16 +65,25 @@ pub(super) struct Worker {
 
 /// A connection on its way to the application.
 struct Handed {
-    stream: TcpStream,
+    stream: Stream,
     peer: SocketAddr,
     read: Vec<u8>,
+    protocol: Protocol,
 }
 
 /// Answers on `listener` until `stop` says so; then takes no more and finishes what runs.
 ///
 /// # Errors
 /// When a worker cannot start or ends by itself.
-pub(super) async fn serve(web: web::Data<Web>, listener: StdListener, stop: watch::Receiver<bool>) -> io::Result<()> {
+pub(super) async fn serve(site: Site, listener: StdListener, stop: watch::Receiver<bool>) -> io::Result<()> {
+    let (door, certificates) = Door::open(&site.edge)?;
+    let freshening = tokio::spawn(arrival::keep_fresh(certificates));
+    let served = serve_behind(site, door, listener, stop).await;
+    freshening.abort();
+    served
+}
+
+async fn serve_behind(site: Site, door: Door, listener: StdListener, stop: watch::Receiver<bool>) -> io::Result<()> {
     // Listening again only widens the queue.
     socket2::SockRef::from(&listener).listen(BACKLOG)?;
     listener.set_nonblocking(true)?;
@@ -75,11 +91,11 @@ pub(super) async fn serve(web: web::Data<Web>, listener: StdListener, stop: watc
     let open: Arc<Vec<AtomicUsize>> = Arc::new((0..count).map(|_| AtomicUsize::new(0)).collect());
     let mut ends = tokio::task::JoinSet::new();
     for number in 0..count {
-        let (web, listener, stop, open) = (web.clone(), listener.try_clone()?, stop.clone(), open.clone());
+        let (site, door, listener, stop, open) = (site.clone(), door.clone(), listener.try_clone()?, stop.clone(), open.clone());
         let (ended, end) = tokio::sync::oneshot::channel();
         std::thread::Builder::new().name(format!("web {number}")).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let done = runtime.and_then(|runtime| LocalSet::new().block_on(&runtime, work(web, listener, stop, open, number)));
+            let done = runtime.and_then(|runtime| LocalSet::new().block_on(&runtime, work(site, door, listener, stop, open, number)));
             // Nobody listening means that the other workers are done for already.
             let _ = ended.send(done);
         })?;
@@ -95,7 +111,8 @@ pub(super) async fn serve(web: web::Data<Web>, listener: StdListener, stop: watc
 }
 
 async fn work(
-    web: web::Data<Web>,
+    site: Site,
+    door: Door,
     listener: StdListener,
     mut stop: watch::Receiver<bool>,
     open: Arc<Vec<AtomicUsize>>,
@@ -103,16 +120,24 @@ async fn work(
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
     let (pages, handed) = mpsc::unbounded_channel();
-    let gate = Gate::new(web.lab.tracker.intake.clone());
-    let worker =
-        Arc::new(Worker { web: web.clone(), gate, stopping: AtomicBool::new(false), busy: AtomicUsize::new(0), open, number, pages });
+    let gate = Gate::new(site.edge.outpost.tracker.intake.clone());
+    let worker = Arc::new(Worker {
+        site: site.clone(),
+        door,
+        gate,
+        stopping: AtomicBool::new(false),
+        busy: AtomicUsize::new(0),
+        open,
+        number,
+        pages,
+    });
     let keeper = tokio::spawn({
         let worker = worker.clone();
         async move { worker.gate.keep().await }
     });
     let leave = Arc::new(Notify::new());
     let at_pages = std::rc::Rc::new(std::cell::Cell::new(0_usize));
-    let answering = tokio::task::spawn_local(answer_pages(web, handed, leave.clone(), at_pages.clone()));
+    let answering = tokio::task::spawn_local(answer_pages(site, handed, leave.clone(), at_pages.clone()));
     tokio::select! {
         never = accept(&listener, &worker) => match never {},
         ended = answering => return Err(io::Error::other(format!("the application ended: {ended:?}"))),
@@ -143,9 +168,9 @@ async fn accept(listener: &TcpListener, worker: &Arc<Worker>) -> std::convert::I
                 worker.ours().fetch_add(1, Ordering::Relaxed);
                 let connected = worker.clone();
                 tokio::spawn(async move {
-                    if let Some((stream, read)) = connection::answer(stream, peer, &connected).await {
+                    if let Some(handed) = arrive(stream, peer, &connected).await {
                         // A worker that has ended closes the connection.
-                        let _ = connected.pages.send(Handed { stream, peer, read });
+                        let _ = connected.pages.send(handed);
                     }
                     connected.ours().fetch_sub(1, Ordering::Relaxed);
                 });
@@ -160,6 +185,16 @@ async fn accept(listener: &TcpListener, worker: &Arc<Worker>) -> std::convert::I
             }
         }
     }
+}
+
+/// From the first byte to the last hit answered. What comes back is for the application.
+async fn arrive(stream: TcpStream, peer: SocketAddr, worker: &Worker) -> Option<Handed> {
+    let (stream, peer, protocol) = worker.door.welcome(stream, peer).await?;
+    if protocol == Protocol::Http2 {
+        return Some(Handed { stream, peer, read: Vec::new(), protocol });
+    }
+    let (stream, read) = connection::answer(stream, peer, worker).await?;
+    Some(Handed { stream, peer, read, protocol })
 }
 
 impl Worker {
@@ -180,12 +215,12 @@ impl Worker {
 
 /// Runs the application on the connections handed to it, until the last door to it is closed.
 async fn answer_pages(
-    shared: web::Data<Web>,
+    site: Site,
     mut handed: mpsc::UnboundedReceiver<Handed>,
     leave: Arc<Notify>,
     at_pages: std::rc::Rc<std::cell::Cell<usize>>,
 ) -> Result<(), String> {
-    let app = App::new().configure(|config| routes::configure(config, shared));
+    let app = App::new().configure(|config| routes::configure(config, site.edge, site.pages));
     let app = app.into_factory().map_err(|error: actix_web::Error| error.error_response());
     let service = HttpService::build()
         .keep_alive(KeepAlive::Timeout(Duration::from_secs(30)))
@@ -199,12 +234,14 @@ async fn answer_pages(
         .await
         .map_err(|error| format!("{error:?}"))?;
     let service = std::rc::Rc::new(service);
-    while let Some(Handed { stream, peer, read }) = handed.recv().await {
-        let _ = stream.set_nodelay(true);
+    while let Some(Handed { stream, peer, read, protocol }) = handed.recv().await {
+        if let Stream::Plain(stream) = &stream {
+            let _ = stream.set_nodelay(true);
+        }
         let (service, at_pages) = (service.clone(), at_pages.clone());
         at_pages.set(at_pages.get() + 1);
         tokio::task::spawn_local(async move {
-            if let Err(error) = service.call((Rewound::new(read, stream), Protocol::Http1, Some(peer))).await {
+            if let Err(error) = service.call((Rewound::new(read, stream), protocol, Some(peer))).await {
                 tracing::debug!("a connection ended early: {error}");
             }
             at_pages.set(at_pages.get() - 1);

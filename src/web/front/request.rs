@@ -49,6 +49,8 @@ pub struct HitRequest<'a> {
     /// Whether `Sec-Fetch-User: ?1` came.
     pub fetch_user: bool,
     /// The last `X-Forwarded-For`.
+    pub forwarded_for: Option<&'a str>,
+    /// The last `Forwarded`.
     pub forwarded: Option<&'a str>,
 }
 
@@ -79,6 +81,7 @@ pub fn read(bytes: &[u8]) -> Read<'_> {
         referer: None,
         accept_language: false,
         fetch_user: false,
+        forwarded_for: None,
         forwarded: None,
     });
     match hit.and_then(|hit| with_headers(hit, request.headers)) {
@@ -113,6 +116,7 @@ fn with_headers<'a>(mut hit: HitRequest<'a>, headers: &[httparse::Header<'a>]) -
             7 if is("upgrade") => return None,
             7 if is("referer") => hit.referer = hit.referer.or(text),
             7 if is("purpose") => purposes[1] = purposes[1].or(text),
+            9 if is("forwarded") => hit.forwarded = text,
             10 if is("user-agent") && hit.user_agent.is_empty() => hit.user_agent = text.unwrap_or_default(),
             10 if is("connection") => match text {
                 Some(text) if text.eq_ignore_ascii_case("close") => hit.is_last = true,
@@ -123,7 +127,7 @@ fn with_headers<'a>(mut hit: HitRequest<'a>, headers: &[httparse::Header<'a>]) -
             14 if is("content-length") => return None,
             14 if is("sec-fetch-user") => hit.fetch_user |= header.value == b"?1",
             15 if is("accept-language") => hit.accept_language = true,
-            15 if is("x-forwarded-for") => hit.forwarded = text,
+            15 if is("x-forwarded-for") => hit.forwarded_for = text,
             17 if is("transfer-encoding") => return None,
             _ => {}
         }
@@ -184,11 +188,11 @@ mod tests {
     #[test]
     fn the_facts_are_read_from_their_headers() {
         let request = "GET /c/abc HTTP/1.1\r\nHost: a\r\nUser-Agent: Some/1.0\r\nPurpose: prefetch\r\nSec-Purpose: preview\r\nReferer: r\r\n\
-                       Accept-Language: de\r\nSec-Fetch-User: ?1\r\nX-Forwarded-For: 192.0.2.1\r\nx-forwarded-for: 192.0.2.2\r\n\r\nGET /";
+                       Accept-Language: de\r\nSec-Fetch-User: ?1\r\nX-Forwarded-For: 192.0.2.1\r\nx-forwarded-for: 192.0.2.2\r\nForwarded: for=192.0.2.3\r\n\r\nGET /";
         let Read::Hit(hit, length) = read(request.as_bytes()) else { panic!("a hit") };
         assert_eq!(&request[length..], "GET /");
         assert_eq!((hit.user_agent, hit.purpose, hit.referer), ("Some/1.0", Some("preview"), Some("r")));
         assert!(hit.accept_language && hit.fetch_user && !hit.is_head);
-        assert_eq!(hit.forwarded, Some("192.0.2.2"));
+        assert_eq!((hit.forwarded_for, hit.forwarded), (Some("192.0.2.2"), Some("for=192.0.2.3")));
     }
 }

@@ -6,15 +6,15 @@ use actix_web::{HttpResponse, web};
 
 use crate::campaign::store;
 use crate::content::{ImageKind, uploaded_id};
-use crate::web::Web;
+use crate::web::edge::Edge;
 use crate::web::error::Fault;
 
 /// Answers the picture.
-pub async fn show(web: web::Data<Web>, name: web::Path<String>) -> Result<HttpResponse, Fault> {
+pub async fn show(edge: web::Data<Edge>, name: web::Path<String>) -> Result<HttpResponse, Fault> {
     let (_, ending) = name.rsplit_once('.').ok_or(Fault::NotFound)?;
     let kind = ImageKind::from_word(ending).ok_or(Fault::NotFound)?;
     let id = uploaded_id(&format!("https://here/i/{name}")).ok_or(Fault::NotFound)?.to_owned();
-    let image = web.run(move |lab| lab.ledger.read(|conn| store::image(conn, &id))).await?;
+    let image = edge.run(move |outpost| outpost.ledger.read(|conn| store::image(conn, &id))).await?;
     let image = image.filter(|image| image.kind == kind).ok_or(Fault::NotFound)?;
     Ok(HttpResponse::Ok()
         .content_type(image.kind.media_type())

@@ -5,6 +5,7 @@
 pub mod health;
 mod hit;
 pub mod image;
+pub mod metrics;
 pub mod pixel;
 pub mod privacy;
 pub mod redirect;

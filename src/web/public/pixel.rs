@@ -8,7 +8,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use super::hit::judge;
 use crate::signal::HitKind;
 use crate::tracking::hit::Admission;
-use crate::web::Web;
+use crate::web::edge::Edge;
 
 /// A transparent GIF of one pixel, 43 bytes.
 pub const GIF: &[u8; 43] = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\xff\xff\xff\x00\x00\x00\x21\xf9\x04\x01\x00\x00\x00\x00\
@@ -27,10 +27,14 @@ pub const HEADERS: [(&str, &str); 6] = [
 ];
 
 /// Records the hit if it may be, then answers.
-pub async fn show(web: web::Data<Web>, request: HttpRequest) -> HttpResponse {
-    if let Admission::Recorded(_, event) = judge(&web, &request, HitKind::Open).await {
+pub async fn show(edge: web::Data<Edge>, request: HttpRequest) -> HttpResponse {
+    let admission = match judge(&edge, &request, HitKind::Open).await {
+        Ok(admission) => admission,
+        Err(answer) => return answer,
+    };
+    if let Admission::Recorded(_, event) = admission {
         // Shed or late: the reader gets the picture all the same, and the count of shed hits is shown.
-        let _ = web.lab.tracker.intake.record(&event, PATIENCE).await;
+        let _ = edge.outpost.tracker.intake.record(&event, PATIENCE).await;
     }
     let mut answer = HttpResponse::Ok().body(web::Bytes::from_static(GIF));
     let headers = answer.headers_mut();

@@ -10,7 +10,7 @@ use super::hit::judge;
 use crate::signal::HitKind;
 use crate::token::Payload;
 use crate::tracking::hit::Admission;
-use crate::web::Web;
+use crate::web::edge::Edge;
 
 /// How long a reader waits for the hit to become durable; it is in the writer's hands then.
 pub const PATIENCE: Duration = Duration::from_millis(50);
@@ -29,24 +29,25 @@ pub fn is_header_value(url: &str) -> bool {
 }
 
 /// Records the hit if it may be, then sends the reader on.
-pub async fn follow(web: web::Data<Web>, request: HttpRequest) -> HttpResponse {
-    let (payload, event) = match judge(&web, &request, HitKind::Click).await {
-        Admission::Refused => return nothing_here(),
-        Admission::Unrecorded(payload) => (payload, None),
-        Admission::Recorded(payload, event) => (payload, Some(event)),
+pub async fn follow(edge: web::Data<Edge>, request: HttpRequest) -> HttpResponse {
+    let (payload, event) = match judge(&edge, &request, HitKind::Click).await {
+        Err(answer) => return answer,
+        Ok(Admission::Refused) => return nothing_here(),
+        Ok(Admission::Unrecorded(payload)) => (payload, None),
+        Ok(Admission::Recorded(payload, event)) => (payload, Some(event)),
     };
-    let Some(target) = target(&web, &payload) else { return nothing_here() };
+    let Some(target) = target(&edge, &payload) else { return nothing_here() };
     if let Some(event) = event {
         // Shed or late: the reader goes on all the same.
-        let _ = web.lab.tracker.intake.record(&event, PATIENCE).await;
+        let _ = edge.outpost.tracker.intake.record(&event, PATIENCE).await;
     }
     let mut answer = plain(StatusCode::FOUND);
     answer.headers_mut().insert(header::LOCATION, target);
     answer
 }
 
-fn target(web: &Web, payload: &Payload) -> Option<HeaderValue> {
-    let campaign = web.lab.tracker.targets.campaign(payload.campaign)?;
+fn target(edge: &Edge, payload: &Payload) -> Option<HeaderValue> {
+    let campaign = edge.outpost.tracker.targets.campaign(payload.campaign)?;
     let url = campaign.links.get(&(payload.variant, payload.link?))?;
     // Byte for byte as frozen.
     HeaderValue::from_bytes(url.as_bytes()).ok().filter(|_| is_header_value(url))

@@ -12,6 +12,7 @@ use crate::db::DbError;
 use crate::ids::{Pseudonym, RecordingMode};
 use crate::token::{Bearer, Kind, Payload};
 use crate::web::Web;
+use crate::web::edge::PAUSE_SECONDS;
 use crate::web::error::Fault;
 use crate::web::form::{SMALL_BYTES, read_form};
 use crate::web::view::Page;
@@ -76,7 +77,11 @@ async fn stop_measuring(web: &Web, pseudonym: Pseudonym) -> Result<(), Fault> {
 
 fn recipient(web: &Web, request: &HttpRequest) -> Result<(Payload, Pseudonym), Fault> {
     let token = request.match_info().get("token").unwrap_or_default();
-    let payload = web.lab.keys.open(Kind::Unsubscribe, token).map_err(|_| Fault::NotFound)?;
+    let payload = web
+        .lab
+        .keys
+        .open(Kind::Unsubscribe, token)
+        .map_err(|_| if web.edge.miss(web.peer(request)) { Fault::TooOften(PAUSE_SECONDS) } else { Fault::NotFound })?;
     match payload.bearer {
         Bearer::Recipient(pseudonym) => Ok((payload, pseudonym)),
         Bearer::Arm { .. } => Err(Fault::NotFound),

@@ -1,0 +1,365 @@
+//! Purpose: a tracking node as it stands on the internet: no way to people, TLS, proxies in front, loud guessing, live numbers.
+//!
+//! Cast: [`Node`] (one with the role `track`, beside a world whose ledger it fills), [`exchange`] (one request over any stream).
+//!
+//! Never: leaves loopback or waits for time instead of for something.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use letterlab::app::config;
+use letterlab::app::outpost::{Outpost, round};
+use letterlab::cli::service::Service;
+use letterlab::ledger::store::{self as events, Counter};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+use crate::installation::wait_until;
+use crate::servers::postgres::psql;
+use crate::world::{Engine, FIREFOX, World, campaign, on_both_engines, people};
+
+on_both_engines!(a_tracking_node_answers_and_records_and_shows_nothing_of_people, live_numbers_are_told_to_who_knows_the_token);
+
+const TOKEN: &str = "0123456789abcdef-metrics";
+
+struct Node {
+    address: SocketAddr,
+    outpost: Outpost,
+    service: Service,
+}
+
+impl Node {
+    /// A node with a folder of its own and a copy of the keys, as an operator would make it.
+    fn start(world: &World, folder: &Path, more: &[(&str, &str)]) -> Self {
+        std::fs::copy(world.folder().join("keys.toml"), folder.join("keys.toml")).unwrap();
+        let outpost = open(world, folder, more).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (outpost, writers) = outpost;
+        Self { address, service: Service::start_outpost(outpost.clone(), writers, listener).unwrap(), outpost }
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    async fn get(&self, path: &str) -> String {
+        exchange(&mut self.connect().await, &request(path)).await
+    }
+
+    /// Everything it took is in the ledger afterwards.
+    fn stop(self) {
+        let Self { outpost, service, .. } = self;
+        drop(outpost);
+        service.stop().unwrap();
+    }
+}
+
+fn open(world: &World, folder: &Path, more: &[(&str, &str)]) -> anyhow::Result<(Outpost, letterlab::app::lab::Background)> {
+    let inside = |name: &str| folder.join(name).display().to_string();
+    let own = [("LETTERLAB_FILES__KEYS", inside("keys.toml")), ("LETTERLAB_FILES__SPOOL", inside("spool"))];
+    let more = more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let environment = own.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(more);
+    let config = config::load(Some(&world.folder().join("letterlab.toml")), environment)?;
+    Outpost::open(config, world.lab.clock.clone())
+}
+
+fn request(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: {FIREFOX}\r\nAccept-Language: de\r\n\r\n")
+}
+
+/// Sends a request and reads its answer; empty when the connection was closed instead.
+async fn exchange(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), request: &str) -> String {
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    loop {
+        let text = String::from_utf8_lossy(&answer).into_owned();
+        if let Some((head, _)) = text.split_once("\r\n\r\n") {
+            let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ").map(str::to_owned));
+            let length: usize = length.map_or(0, |length| length.parse().unwrap());
+            if answer.len() >= head.len() + 4 + length {
+                return text;
+            }
+        }
+        let mut some = [0; 4096];
+        match stream.read(&mut some).await {
+            Ok(0) | Err(_) => return String::from_utf8_lossy(&answer).into_owned(),
+            Ok(read) => answer.extend_from_slice(&some[..read]),
+        }
+    }
+}
+
+fn counted(world: &World, what: Counter) -> i64 {
+    world.lab.ledger.read(|conn| events::counted(conn, what)).unwrap()
+}
+
+async fn a_tracking_node_answers_and_records_and_shows_nothing_of_people(engine: Engine) {
+    let world = World::with_campaign_sent(engine, &people(4), &campaign("autumn")).await;
+    let folder = tempfile::tempdir().unwrap();
+    let nobody = folder.path().join("people/vault.db");
+    let vault = format!("sqlite:{}", nobody.display());
+    let node = Node::start(&world, folder.path(), &[("LETTERLAB_DATABASE__VAULT", &vault)]);
+    let letter = world.letter_to("p1@example.org");
+    assert!(node.get(&format!("/o/{}.gif", letter.pixel().unwrap())).await.starts_with("HTTP/1.1 200 OK"));
+    let onward = node.get(&format!("/c/{}", letter.links()[0])).await;
+    assert!(onward.starts_with("HTTP/1.1 302") && onward.contains("location: https://shop.example/first?a=1&b=2\r\n"), "{onward}");
+    for (path, status) in [
+        ("/", 404),
+        ("/login", 404),
+        ("/setup", 404),
+        ("/people", 404),
+        ("/status", 404),
+        ("/api/v1/campaigns", 404),
+        ("/metrics", 404),
+        ("/privacy", 200),
+        ("/robots.txt", 200),
+        ("/favicon.ico", 200),
+        ("/healthz", 200),
+        ("/readyz", 200),
+    ] {
+        let answer = node.get(path).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {answer}");
+    }
+    let unsubscribing = node.get(&format!("/u/{}", letter.unsubscribe_token())).await;
+    assert!(unsubscribing.starts_with("HTTP/1.1 404"), "that takes people: {unsubscribing}");
+    node.stop();
+    assert!(!nobody.exists() && !nobody.parent().unwrap().exists(), "the people's database was never touched");
+    assert_eq!(counted(&world, Counter::StoredHits), 2);
+    world.tidy();
+}
+
+async fn live_numbers_are_told_to_who_knows_the_token(engine: Engine) {
+    let world = World::with_campaign_sent(engine, &people(2), &campaign("autumn")).await;
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(&world, folder.path(), &[("LETTERLAB_WEB__METRICS_TOKEN", TOKEN)]);
+    let pixel = world.letter_to("p1@example.org").pixel().unwrap();
+    for token in [&*pixel, &*pixel, "forged"] {
+        node.get(&format!("/o/{token}.gif")).await;
+    }
+    let ask = |token: &str| format!("GET /metrics HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n");
+    for wrong in ["", "0123456789abcdef-metricz", "0123456789abcdef"] {
+        assert!(exchange(&mut node.connect().await, &ask(wrong)).await.starts_with("HTTP/1.1 404"));
+    }
+    let told = exchange(&mut node.connect().await, &ask(TOKEN)).await;
+    assert!(told.starts_with("HTTP/1.1 200"), "{told}");
+    let number = |name: &str| {
+        let line = told.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name} in {told}"));
+        line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()
+    };
+    assert_eq!(number("letterlab_hits_total{kind=\"open\",class=\"human\"}"), 2.0);
+    assert_eq!((number("letterlab_hits_refused_total"), number("letterlab_hits_shed_total")), (1.0, 0.0));
+    assert_eq!((number("letterlab_spool_works"), number("letterlab_hits_waiting")), (1.0, 0.0));
+    let commits = number("letterlab_commit_seconds_count");
+    assert!((1.0..=2.0).contains(&commits) && number("letterlab_commit_seconds_sum") > 0.0, "{told}");
+    round(&node.outpost).unwrap();
+    node.stop();
+    assert_eq!((counted(&world, Counter::StoredHits), counted(&world, Counter::RefusedHits)), (2, 1));
+    world.tidy();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tracking_nodes_own_database_role_reaches_no_people_and_reads_no_hits() {
+    let mut world = World::with_campaign_sent(Engine::Postgres, &people(4), &campaign("autumn")).await;
+    let databases = config::load(Some(&world.folder().join("letterlab.toml")), std::iter::empty()).unwrap().database;
+    let name = |url: &str| url.rsplit('/').next().unwrap().to_owned();
+    let role = format!("track_{}", name(&databases.ledger));
+    let admin = std::env::var("LETTERLAB_TEST_POSTGRES").unwrap();
+    psql(&admin, &[format!("CREATE ROLE {role} LOGIN")]).unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/postgresql-roles.sql");
+    let granted = Command::new("psql")
+        .args(["--no-psqlrc", "--quiet", "--dbname", &databases.ledger.replace("//letterlab@", "//admin@")])
+        .args(["-v", &format!("vault={}", name(&databases.vault)), "-v", &format!("ledger={}", name(&databases.ledger))])
+        .args(["-v", "owner=letterlab", "-v", &format!("tracker={role}")])
+        .arg("-f")
+        .arg(&script)
+        .output()
+        .unwrap();
+    assert!(granted.status.success(), "{}", String::from_utf8_lossy(&granted.stderr));
+
+    let as_tracker = |url: &str| url.replace("//letterlab@", &format!("//{role}@"));
+    let (vault, ledger) = (as_tracker(&databases.vault), as_tracker(&databases.ledger));
+    let refused = |url: &str, statement: &str| psql(url, &[statement.to_owned()]).unwrap_err().to_string();
+    assert!(refused(&vault, "SELECT 1").contains("permission denied for database"));
+    for statement in [
+        "SELECT count(*) FROM event",
+        "SELECT count(*) FROM subject",
+        "SELECT definition FROM campaign",
+        "DELETE FROM event",
+        "UPDATE event SET class = 'human'",
+        "UPDATE campaign SET state = 'closed'",
+        "INSERT INTO withdrawal (pseudonym, at) VALUES ('x', 1)",
+        "CREATE TABLE mine (a INTEGER)",
+    ] {
+        assert!(refused(&ledger, statement).contains("permission denied"), "{statement}");
+    }
+    assert_eq!(psql(&ledger, &["SELECT count(*) FROM campaign WHERE number > 0".to_owned()]).unwrap(), "1");
+
+    let folder = tempfile::tempdir().unwrap();
+    let settings = [("LETTERLAB_DATABASE__VAULT", vault.as_str()), ("LETTERLAB_DATABASE__LEDGER", ledger.as_str())];
+    let node = Node::start(&world, folder.path(), &settings);
+    let letter = world.letter_to("p1@example.org");
+    assert!(node.get(&format!("/o/{}.gif", letter.pixel().unwrap())).await.starts_with("HTTP/1.1 200 OK"));
+    assert!(node.get("/o/forged.gif").await.starts_with("HTTP/1.1 200 OK"));
+    node.stop();
+    assert_eq!((counted(&world, Counter::StoredHits), counted(&world, Counter::RefusedHits)), (1, 1));
+
+    // Started again while the database is away, it works from its snapshot; what it took is loaded when the database is back.
+    world.let_databases_connect(false);
+    let node = Node::start(&world, folder.path(), &settings);
+    let onward = node.get(&format!("/c/{}", letter.links()[0])).await;
+    assert!(onward.contains("location: https://shop.example/first"), "{onward}");
+    world.let_databases_connect(true);
+    world.restart();
+    node.stop();
+    assert_eq!(counted(&world, Counter::StoredHits), 2);
+    world.tidy();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tracking_node_without_the_keys_does_not_start_and_makes_none() {
+    let world = World::with_campaign_sent(Engine::Sqlite, &people(2), &campaign("autumn")).await;
+    let folder = tempfile::tempdir().unwrap();
+    let Err(error) = open(&world, folder.path(), &[]) else { panic!("it starts") };
+    assert!(error.to_string().contains("keys.toml") && error.to_string().contains("copy it"), "{error:#}");
+    assert!(!folder.path().join("keys.toml").exists());
+    world.tidy();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_knows_its_roles() {
+    let run = |roles: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_letterlab"));
+        command.args(["serve", "--roles", roles]).current_dir(folder.path()).env("LETTERLAB_WEB__LISTEN", "127.0.0.1:0");
+        let ended = command.stdin(Stdio::null()).output().unwrap();
+        (String::from_utf8_lossy(&ended.stderr).into_owned(), folder)
+    };
+    assert!(run("tracks").0.contains("track, web, send, bounce"));
+    let (error, folder) = run("track");
+    assert!(error.contains("keys.toml"), "{error}");
+    assert!(!folder.path().join("letterlab-data/vault.db").exists());
+}
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tls").join(name)
+}
+
+/// A connection over TLS that trusts both certificates of the tests.
+async fn secure(address: SocketAddr, protocol: &[u8]) -> TlsStream<TcpStream> {
+    let mut roots = RootCertStore::empty();
+    for name in ["one.pem", "two.pem"] {
+        roots.add(CertificateDer::from_pem_file(fixture(name)).unwrap()).unwrap();
+    }
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![protocol.to_vec()];
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    connector.connect(ServerName::try_from("localhost").unwrap(), TcpStream::connect(address).await.unwrap()).await.unwrap()
+}
+
+fn certificate(stream: &TlsStream<TcpStream>) -> Vec<u8> {
+    stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn https_answers_over_both_versions_of_http_and_takes_a_new_certificate_while_running() {
+    let world = World::with_campaign_sent(Engine::Sqlite, &people(4), &campaign("autumn")).await;
+    let folder = tempfile::tempdir().unwrap();
+    let (chain, key) = (folder.path().join("chain.pem"), folder.path().join("key.pem"));
+    std::fs::copy(fixture("one.pem"), &chain).unwrap();
+    std::fs::copy(fixture("one.key"), &key).unwrap();
+    let settings = [("LETTERLAB_WEB__TLS_CERTIFICATE", chain.to_str().unwrap()), ("LETTERLAB_WEB__TLS_KEY", key.to_str().unwrap())];
+    let node = Node::start(&world, folder.path(), &settings);
+    let letter = world.letter_to("p1@example.org");
+    let (pixel, link) = (format!("/o/{}.gif", letter.pixel().unwrap()), format!("/c/{}", letter.links()[0]));
+
+    let mut stream = secure(node.address, b"http/1.1").await;
+    for _ in 0..2 {
+        let answer = exchange(&mut stream, &request(&pixel)).await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.contains("GIF89a"), "{answer}");
+    }
+    // The same connection goes on to the application.
+    let page = exchange(&mut stream, &request("/privacy")).await;
+    assert!(page.starts_with("HTTP/1.1 200 OK") && page.contains("how to block it"), "{page}");
+
+    let (mut client, connection) = h2::client::handshake(secure(node.address, b"h2").await).await.unwrap();
+    let connection = tokio::spawn(connection);
+    for (path, status) in [(&pixel, 200), (&link, 302), (&"/c/forged".to_owned(), 404), (&"/robots.txt".to_owned(), 200)] {
+        let mut asked = over_http_2(path);
+        asked.headers_mut().insert("user-agent", FIREFOX.parse().unwrap());
+        let (answer, _) = client.send_request(asked, true).unwrap();
+        let answer = answer.await.unwrap();
+        assert_eq!(answer.status().as_u16(), status, "{path}");
+    }
+    drop(client);
+    connection.abort();
+
+    let before = certificate(&stream);
+    std::fs::copy(fixture("two.pem"), &chain).unwrap();
+    std::fs::copy(fixture("two.key"), &key).unwrap();
+    let address = node.address;
+    let handle = tokio::runtime::Handle::current();
+    wait_until("a new certificate in use", || {
+        let now = tokio::task::block_in_place(|| handle.block_on(async { certificate(&secure(address, b"http/1.1").await) }));
+        Ok((now != before).then_some(()))
+    })
+    .await
+    .unwrap();
+    // A connection of before goes on.
+    assert!(exchange(&mut stream, &request("/robots.txt")).await.starts_with("HTTP/1.1 200"));
+    drop(stream);
+    node.stop();
+    assert_eq!(counted(&world, Counter::StoredHits), 4);
+    world.tidy();
+}
+
+fn over_http_2(path: &str) -> http::Request<()> {
+    http::Request::builder().uri(format!("https://localhost{path}")).body(()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_a_proxy_that_says_whose_connection_it_is_nobody_else_is_heard() {
+    let world = World::with_campaign_sent(Engine::Sqlite, &people(2), &campaign("autumn")).await;
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(&world, folder.path(), &[("LETTERLAB_WEB__PROXY_PROTOCOL", "true")]);
+    let pixel = format!("/o/{}.gif", world.letter_to("p1@example.org").pixel().unwrap());
+    let line = "PROXY TCP4 198.51.100.9 127.0.0.1 4711 80\r\n";
+    assert!(exchange(&mut node.connect().await, &format!("{line}{}", request(&pixel))).await.starts_with("HTTP/1.1 200"));
+    assert!(exchange(&mut node.connect().await, &format!("{line}{}", request("/robots.txt"))).await.starts_with("HTTP/1.1 200"));
+    assert_eq!(exchange(&mut node.connect().await, &request(&pixel)).await, "", "without the line the connection is closed");
+    node.stop();
+    assert_eq!(counted(&world, Counter::StoredHits), 1);
+    world.tidy();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_guesses_tokens_loudly_is_turned_away_and_genuine_ones_still_work() {
+    let world = World::with_campaign_sent(Engine::Sqlite, &people(2), &campaign("autumn")).await;
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(&world, folder.path(), &[]);
+    let mut stream = node.connect().await;
+    let (mut guesses, mut turned_away) = (0, String::new());
+    while guesses < 1_000 && turned_away.is_empty() {
+        let answer = exchange(&mut stream, &request("/c/forged")).await;
+        guesses += 1;
+        if !answer.starts_with("HTTP/1.1 404") {
+            turned_away = answer;
+        }
+    }
+    assert_eq!(guesses, 301);
+    assert!(turned_away.starts_with("HTTP/1.1 429") && turned_away.contains("connection: close"), "{turned_away}");
+    let pixel = world.letter_to("p1@example.org").pixel().unwrap();
+    assert!(node.get(&format!("/o/{pixel}.gif")).await.contains("GIF89a"), "somebody else behind the same address");
+    assert!(node.get("/o/forged.gif").await.starts_with("HTTP/1.1 429"));
+    node.stop();
+    assert_eq!((counted(&world, Counter::StoredHits), counted(&world, Counter::RefusedHits)), (1, 302));
+    world.tidy();
+}
