@@ -93,9 +93,13 @@ start_peer peer-sqlite sqlite:peer.db
 start_peer peer-postgresql "$url/peer"
 sleep 1
 
+# The host is known from init on only: a request without one is refused.
 cat >many.lua <<'LUA'
 local paths, at = {}, 0
-for line in io.lines(os.getenv("PATHS")) do paths[#paths + 1] = wrk.format("GET", line, { ["User-Agent"] = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0" }) end
+init = function()
+  wrk.headers["User-Agent"] = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+  for line in io.lines(os.getenv("PATHS")) do paths[#paths + 1] = wrk.format("GET", line) end
+end
 request = function() at = at % #paths + 1; return paths[at] end
 LUA
 if [ -z "${NO_UA:-}" ]; then agent=(-H 'User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0'); else agent=(); fi

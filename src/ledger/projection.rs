@@ -1,6 +1,6 @@
 //! Events → each recipient's state and the counts per arm, with the cursor, in one transaction.
 //!
-//! Cast: [`advance`] (one step), [`verify`] (derive everything again and compare), [`withdraw`] (take one recipient's hits out).
+//! Cast: [`advance`] (one step), [`follow`] (what was appended a moment ago), [`verify`] (derive everything again and compare), [`withdraw`] (take one recipient's hits out).
 //!
 //! Idempotent and restartable: a step either happened with its cursor, or not at all. It never changes an event.
 
@@ -41,13 +41,28 @@ pub fn advance(db: &LedgerDb) -> DbResult<usize> {
             }
             return Ok(0);
         }
-        let mut subjects = store::placed(conn, &recipients(&events))?;
-        let (states, changes) = fold(&events, &mut subjects);
-        store::save_states(conn, &states)?;
-        store::save_tallies(conn, &changes, last)?;
-        judgement::expect(conn, &events)?;
+        save(conn, &events, last)?;
         Ok(events.len())
     })
+}
+
+/// Folds events in the transaction that has just appended them under the numbers from behind `before` on, all of them new. Answers
+/// `false`, and folds nothing, while earlier ones wait: then it is [`advance`]'s turn.
+pub fn follow(conn: &mut LedgerConn, events: &[Event], before: i64) -> DbResult<bool> {
+    // Adding nothing locks the cursor's row, as above; whoever needs both locks takes that of the event numbers first.
+    if store::count(conn, Counter::ProjectedSeq, 0)? != before {
+        return Ok(false);
+    }
+    save(conn, events, before.saturating_add(i64::try_from(events.len()).unwrap_or_default()))?;
+    Ok(true)
+}
+
+fn save(conn: &mut LedgerConn, events: &[Event], cursor: i64) -> DbResult<()> {
+    let mut subjects = store::placed(conn, &recipients(events))?;
+    let (states, changes) = fold(events, &mut subjects);
+    store::save_states(conn, &states)?;
+    store::save_tallies(conn, &changes, cursor)?;
+    judgement::expect(conn, events)
 }
 
 fn recipients(events: &[Event]) -> HashSet<Pseudonym> {

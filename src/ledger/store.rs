@@ -3,6 +3,7 @@
 //! Events get their number in commit order: the counter's row is locked first, so that a reader with a cursor never passes a number
 //! that is committed later.
 
+mod append;
 mod judgement;
 mod look;
 mod watch;
@@ -19,6 +20,7 @@ use crate::ledger::schema::{counter, event, spool, subject, tally, withdrawal};
 use crate::ledger::subject::{Part, State, Subject};
 use crate::signal::{Reasons, Verdict};
 
+pub use append::save_states;
 pub use judgement::{
     Change, JudgedHit, LetterEvents, await_judgement, cut_shared_hits, has_shared_hits, letters, letters_to_judge, pseudonyms_after,
     rulesets, save_judgements, to_judge,
@@ -74,8 +76,8 @@ fn set_counter(conn: &mut LedgerConn, what: Counter, value: i64) -> DbResult<()>
     Ok(())
 }
 
-#[derive(Insertable, Queryable, Selectable, Clone)]
-#[diesel(table_name = event, treat_none_as_default_value = false)]
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = event)]
 struct EventRow {
     seq: i64,
     id: String,
@@ -94,33 +96,6 @@ struct EventRow {
     device: Option<String>,
     multiplicity: i32,
     reason: Option<String>,
-}
-
-fn row(event: &Event, seq: i64) -> EventRow {
-    let (variant, part, pseudonym) = match event.whose {
-        Whose::Recipient(pseudonym) => (None, None, Some(pseudonym.to_string())),
-        Whose::Arm { variant, part } => (Some(i32::from(variant.0)), Some(part.as_str().to_owned()), None),
-    };
-    let hit = event.hit.as_ref();
-    EventRow {
-        seq,
-        id: event.id.to_string(),
-        campaign: i64::from(event.campaign.0),
-        variant,
-        part,
-        pseudonym,
-        kind: event.kind.as_str().to_owned(),
-        at: event.at.as_millisecond(),
-        link: hit.and_then(|hit| hit.link).map(|link| i32::from(link.0)),
-        class: hit.map(|hit| hit.verdict.class.as_str().to_owned()),
-        confidence: hit.map(|hit| hit.verdict.confidence.as_str().to_owned()),
-        reasons: hit.map(|hit| i32::from(hit.verdict.reasons.0)),
-        ruleset: hit.map(|hit| i32::from(hit.verdict.ruleset)),
-        family: hit.map(|hit| hit.family.as_str().to_owned()),
-        device: hit.map(|hit| hit.device.as_str().to_owned()),
-        multiplicity: hit.map_or(1, |hit| i32::from(hit.multiplicity)),
-        reason: event.reason.clone(),
-    }
 }
 
 fn read<T: std::str::FromStr>(expected: &'static str, text: &str) -> DbResult<T> {
@@ -182,21 +157,7 @@ pub fn append(conn: &mut LedgerConn, events: &[Event]) -> DbResult<usize> {
         return Ok(0);
     }
     let last = count(conn, Counter::EventSeq, many)?;
-    let rows: Vec<EventRow> = events.iter().zip(last - many + 1..).map(|(event, seq)| row(event, seq)).collect();
-    let mut stored = 0;
-    match conn.sql() {
-        AnyConnection::Sqlite(sqlite) => {
-            for row in rows {
-                stored += diesel::insert_into(event::table).values(row).on_conflict_do_nothing().execute(sqlite)?;
-            }
-        }
-        AnyConnection::Postgres(postgres) => {
-            for rows in rows.chunks(2000) {
-                stored += diesel::insert_into(event::table).values(rows).on_conflict_do_nothing().execute(postgres)?;
-            }
-        }
-    }
-    Ok(stored)
+    append::rows(conn, events, last - many + 1)
 }
 
 /// Appends hits but those of recipients who withdrew while their hit was on its way. Answers how many were stored, and how many were
@@ -262,44 +223,18 @@ pub fn events_after(conn: &mut LedgerConn, cursor: i64, limit: i64) -> DbResult<
     Ok((rows.into_iter().map(event_of).collect::<DbResult<_>>()?, last))
 }
 
-#[derive(Insertable, Clone)]
-#[diesel(table_name = subject, treat_none_as_default_value = false)]
-struct SubjectRow {
-    pseudonym: String,
-    campaign: i64,
-    variant: i32,
-    part: String,
-    stratum: String,
-    recording: String,
-}
+/// The name of the tally of recipients enrolled: counted where they are added, so that no page counts a million of them. No event tells it.
+const ENROLLED: &str = "enrolled";
 
 /// Adds recipients; those there already stay as they are. Answers how many were new.
 pub fn enrol(conn: &mut LedgerConn, subjects: &[Subject]) -> DbResult<usize> {
-    let rows: Vec<SubjectRow> = subjects
-        .iter()
-        .map(|subject| SubjectRow {
-            pseudonym: subject.pseudonym.to_string(),
-            campaign: i64::from(subject.campaign.0),
-            variant: i32::from(subject.variant.0),
-            part: subject.part.as_str().to_owned(),
-            stratum: subject.stratum.clone(),
-            recording: subject.recording.as_str().to_owned(),
-        })
-        .collect();
-    let mut added = 0;
-    match conn.sql() {
-        AnyConnection::Sqlite(sqlite) => {
-            for row in rows {
-                added += diesel::insert_into(subject::table).values(row).on_conflict_do_nothing().execute(sqlite)?;
-            }
-        }
-        AnyConnection::Postgres(postgres) => {
-            for rows in rows.chunks(5000) {
-                added += diesel::insert_into(subject::table).values(rows).on_conflict_do_nothing().execute(postgres)?;
-            }
-        }
+    let added = append::subjects(conn, subjects)?;
+    let mut changes: BTreeMap<TallyKey, i64> = BTreeMap::new();
+    for (campaign, part, variant) in &added {
+        *changes.entry((*campaign, *part, *variant, ENROLLED.to_owned())).or_default() += 1;
     }
-    Ok(added)
+    add_to_tallies(conn, &changes)?;
+    Ok(added.len())
 }
 
 /// Lowers what may be recorded of recipients; a mode that is lower already stays. Call before their letters' events are appended, so
@@ -334,10 +269,10 @@ pub fn places(conn: &mut LedgerConn, campaign: CampaignNumber) -> DbResult<BTree
 
 /// How many recipients each arm has.
 pub fn enrolled(conn: &mut LedgerConn, campaign: CampaignNumber) -> DbResult<BTreeMap<(Part, VariantNumber), u64>> {
-    let rows: Vec<(String, i32, i64)> = subject::table
-        .filter(subject::campaign.eq(i64::from(campaign.0)))
-        .group_by((subject::part, subject::variant))
-        .select((subject::part, subject::variant, diesel::dsl::count_star()))
+    let rows: Vec<(String, i32, i64)> = tally::table
+        .filter(tally::campaign.eq(i64::from(campaign.0)))
+        .filter(tally::name.eq(ENROLLED))
+        .select((tally::part, tally::variant, tally::value))
         .load(conn.sql())?;
     rows.into_iter()
         .map(|(part, number, count)| {
@@ -400,22 +335,6 @@ pub fn placed(conn: &mut LedgerConn, pseudonyms: &HashSet<Pseudonym>) -> DbResul
         }
     }
     Ok(found)
-}
-
-/// Writes recipients' states.
-pub fn save_states(conn: &mut LedgerConn, states: &[(Pseudonym, State)]) -> DbResult<()> {
-    for (pseudonym, state) in states {
-        diesel::update(subject::table.find(pseudonym.to_string()))
-            .set((
-                subject::delivery_flags.eq(state.delivery),
-                subject::open_flags.eq(state.opens),
-                subject::click_flags.eq(state.clicks),
-                subject::first_open_at.eq(state.first_open_at),
-                subject::first_click_at.eq(state.first_click_at),
-            ))
-            .execute(conn.sql())?;
-    }
-    Ok(())
 }
 
 /// The first open or click of each measured recipient of the test whose letter was delivered, standard counting, in the order of time;
@@ -505,6 +424,11 @@ pub type TallyKey = (CampaignNumber, Part, VariantNumber, String);
 
 /// Adds differences to tallies and moves the cursor. Call inside the transaction that read the cursor.
 pub fn save_tallies(conn: &mut LedgerConn, changes: &BTreeMap<TallyKey, i64>, cursor: i64) -> DbResult<()> {
+    add_to_tallies(conn, changes)?;
+    set_counter(conn, Counter::ProjectedSeq, cursor)
+}
+
+fn add_to_tallies(conn: &mut LedgerConn, changes: &BTreeMap<TallyKey, i64>) -> DbResult<()> {
     for ((campaign, part, variant, name), by) in changes.iter().filter(|(_, by)| **by != 0) {
         let key = (i64::from(campaign.0), part.as_str(), i32::from(variant.0), name.as_str());
         let changed = diesel::update(tally::table.find(key)).set(tally::value.eq(tally::value + *by)).execute(conn.sql())?;
@@ -520,13 +444,14 @@ pub fn save_tallies(conn: &mut LedgerConn, changes: &BTreeMap<TallyKey, i64>, cu
                 .execute(conn.sql())?;
         }
     }
-    set_counter(conn, Counter::ProjectedSeq, cursor)
+    Ok(())
 }
 
-/// The tallies of a campaign.
+/// The tallies of a campaign that follow from its events.
 pub fn tallies(conn: &mut LedgerConn, campaign: CampaignNumber) -> DbResult<BTreeMap<(Part, VariantNumber, String), i64>> {
     let rows: Vec<(String, i32, String, i64)> = tally::table
         .filter(tally::campaign.eq(i64::from(campaign.0)))
+        .filter(tally::name.ne(ENROLLED))
         .select((tally::part, tally::variant, tally::name, tally::value))
         .load(conn.sql())?;
     rows.into_iter()
@@ -539,7 +464,7 @@ pub fn tallies(conn: &mut LedgerConn, campaign: CampaignNumber) -> DbResult<BTre
 
 /// Forgets every derived value, so that the projection starts again from the first event.
 pub fn reset_projection(conn: &mut LedgerConn) -> DbResult<()> {
-    diesel::delete(tally::table).execute(conn.sql())?;
+    diesel::delete(tally::table.filter(tally::name.ne(ENROLLED))).execute(conn.sql())?;
     diesel::update(subject::table)
         .set((
             subject::delivery_flags.eq(0),

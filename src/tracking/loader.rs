@@ -18,10 +18,17 @@ use super::slot;
 use crate::db::{DbError, LedgerDb};
 use crate::ids::Mint;
 use crate::ledger::event::Event;
+use crate::ledger::projection;
 use crate::ledger::store::{self, Counter, Position};
 
 /// Hits loaded in one transaction, about: large enough to be cheap, small enough to let other writers in between.
-const BATCH: usize = 4_000;
+const BATCH: usize = 8_000;
+/// The rest after a large batch: several times as long as one takes on an idle machine, so that bursts are answered first.
+const REST: Duration = Duration::from_millis(200);
+/// With more segments than this waiting, about a million hits, it does not rest any more.
+const NO_REST: u64 = 8;
+/// Steps of counting that the loader lends a hand with when counts have fallen behind, before it loads more.
+const CATCH_UP: usize = 4;
 /// The pause after a small batch, so that a steady trickle is no commit per hit.
 const GATHER: Duration = Duration::from_millis(50);
 /// How long to wait for hits before looking for what other processes left behind.
@@ -127,6 +134,7 @@ impl Loader {
             self.shared.wait_for_hits(LOOK);
             let orphans = if looks.is_multiple_of(ORPHANS_EVERY) { self.load_orphans() } else { Ok(0) };
             looks = looks.wrapping_add(1);
+            let seen = self.shared.live();
             match orphans.and_then(|_| self.load_own(1)) {
                 Ok(loaded) => {
                     if wait > GATHER {
@@ -135,9 +143,11 @@ impl Loader {
                     }
                     if loaded < BATCH / 4 {
                         std::thread::sleep(GATHER);
-                    } else {
-                        // There may be more.
+                    } else if self.shared.live() == seen || self.is_far_behind() {
+                        // There may be more, and nobody came meanwhile or it cannot be put off.
                         self.shared.ring();
+                    } else {
+                        self.pause(REST, &is_over);
                     }
                 }
                 Err(error) => {
@@ -153,6 +163,13 @@ impl Loader {
         if let Err(error) = self.load() {
             tracing::warn!(error = &error as &dyn std::error::Error, "hits stay in the spool until the next start");
         }
+    }
+
+    /// Whether so much waits that it cannot be put off. What cannot be known is not.
+    fn is_far_behind(&self) -> bool {
+        let Some(live) = self.shared.live() else { return false };
+        let loaded = self.ledger.read(|conn| store::spool_position(conn, &live.id));
+        loaded.is_ok_and(|position| position.segment > 0 && live.segment.saturating_sub(position.segment) > NO_REST)
     }
 
     fn pause(&self, wait: Duration, is_over: &impl Fn() -> bool) {
@@ -250,6 +267,7 @@ impl Loader {
             if batch.next == position && batch.ended.is_empty() {
                 break;
             }
+            self.catch_up()?;
             loaded += self.store(source.id, position, &batch)?;
             self.remember(source.id, batch.next);
             for (number, why) in batch.ended {
@@ -259,11 +277,21 @@ impl Loader {
         Ok(loaded)
     }
 
-    /// Hits and position in one transaction; nothing when somebody else has moved the position meanwhile.
+    /// Counts that have fallen behind would stay so if hits were always faster.
+    fn catch_up(&self) -> Result<(), DbError> {
+        for _ in 0..CATCH_UP {
+            if projection::advance(&self.ledger)? == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Hits, counts and position in one transaction; nothing when somebody else has moved the position meanwhile.
     fn store(&self, id: &str, from: Position, batch: &Batch) -> Result<usize, LoadError> {
         let stored = self.ledger.write(|conn| {
             // Adding nothing makes a withdrawal or another loader wait, or waits for it.
-            store::count(conn, Counter::EventSeq, 0)?;
+            let before = store::count(conn, Counter::EventSeq, 0)?;
             if store::spool_position(conn, id)? != from {
                 return Ok(0);
             }
@@ -273,6 +301,10 @@ impl Loader {
             }
             store::count(conn, Counter::StoredHits, i64::try_from(new).unwrap_or_default())?;
             store::set_spool_position(conn, id, batch.next)?;
+            // Usual: all are new, nothing waits. Otherwise they are counted from what is stored, a little later.
+            if new > 0 && new == batch.events.len() {
+                projection::follow(conn, &batch.events, before)?;
+            }
             Ok::<_, DbError>(new)
         });
         Ok(stored?)

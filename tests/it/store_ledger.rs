@@ -19,6 +19,7 @@ on_both_engines!(
     writers_at_the_same_time_leave_no_gap_behind_the_cursor,
     recipients_are_enrolled_once_and_counted_by_arm,
     states_and_tallies_add_up,
+    what_is_counted_while_it_is_stored_counts_as_it_would_later,
     withdrawing_deletes_hits_and_nothing_else,
     a_hit_that_comes_after_the_withdrawal_is_left_out,
     counters_count,
@@ -195,6 +196,40 @@ async fn states_and_tallies_add_up(engine: Engine) {
     assert!(ledger.read(|conn| store::tallies(conn, CAMPAIGN)).unwrap().is_empty());
     assert_eq!(ledger.read(|conn| store::placed(conn, &HashSet::from([pseudonym(1)]))).unwrap()[&pseudonym(1)].state, State::default());
     assert_eq!(counted(ledger, Counter::ProjectedSeq), 0);
+    clear(&world);
+}
+
+async fn what_is_counted_while_it_is_stored_counts_as_it_would_later(engine: Engine) {
+    let world = with_campaign(engine).await;
+    let ledger = &world.lab.ledger;
+    ledger.write(|conn| store::enrol(conn, &[subject(1, 0), subject(2, 1)])).unwrap();
+    let follow = |events: &[Event]| {
+        ledger.write(|conn| {
+            let before = store::count(conn, Counter::EventSeq, 0)?;
+            assert_eq!(store::append(conn, events)?, events.len());
+            projection::follow(conn, events, before)
+        })
+    };
+    let everything = || {
+        let tallies = ledger.read(|conn| store::tallies(conn, CAMPAIGN)).unwrap();
+        let placed = ledger.read(|conn| store::placed(conn, &HashSet::from([1, 2].map(pseudonym)))).unwrap();
+        let states: BTreeMap<Pseudonym, State> = placed.into_iter().map(|(one, placed)| (one, placed.state)).collect();
+        let due = ledger.read(|conn| store::letters_to_judge(conn, Timestamp::MAX)).unwrap();
+        (tallies, states, due, counted(ledger, Counter::ProjectedSeq))
+    };
+    assert!(follow(&[event(1, 1, EventKind::Sent), event(2, 2, EventKind::Sent), event(3, 1, EventKind::Open)]).unwrap());
+    assert!(follow(&[event(4, 1, EventKind::Click), event(5, 2, EventKind::Click), event(6, 2, EventKind::Click)]).unwrap());
+    assert_eq!(projection::advance(ledger).unwrap(), 0, "nothing is left to count");
+    let (at_once, enrolled) = (everything(), ledger.read(|conn| store::enrolled(conn, CAMPAIGN)).unwrap());
+    assert_eq!((at_once.2.1, at_once.3), (2, 6), "both letters will be judged, every event is counted");
+
+    ledger.write(store::reset_projection).unwrap();
+    assert_eq!(ledger.read(|conn| store::enrolled(conn, CAMPAIGN)).unwrap(), enrolled, "no event tells who was enrolled");
+    assert!(!follow(&[event(7, 1, EventKind::Open)]).unwrap(), "earlier ones wait");
+    while projection::advance(ledger).unwrap() > 0 {}
+    let (mut later, hits) = (everything(), (Part::Test, VariantNumber(0), "open hits human".to_owned()));
+    assert_eq!((later.0.insert(hits, 1), later.3), (Some(2), 7));
+    assert_eq!((later.0, later.1, later.2), (at_once.0, at_once.1, at_once.2));
     clear(&world);
 }
 

@@ -228,7 +228,7 @@ fn judge(request: &HitRequest<'_>, socket: IpAddr, worker: &Worker) -> Option<Re
         accept_language: request.accept_language,
         fetch_user: request.fetch_user,
     };
-    let event = admit_opened(tracker, request.kind, &payload, target.records, facts, now, EventId::from_bytes(clock::fresh()));
+    let event = admit_opened(tracker, request.kind, &payload, target.records, facts, now, EventId::from_bytes(clock::fresh_in_turn()));
     let ticks = u64::try_from(patience.as_millis() / TICK.as_millis()).unwrap_or(1);
     // Shed: the reader gets the answer all the same, and the count of shed hits is shown.
     reply.waits_for = event.and_then(|event| tracker.intake.submit(&event)).map(|ticket| (ticket, ticks));

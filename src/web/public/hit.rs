@@ -33,7 +33,7 @@ pub async fn judge(edge: &Edge, request: &HttpRequest, kind: HitKind) -> Result<
         accept_language: headers.contains_key("accept-language"),
         fetch_user: text(headers, "sec-fetch-user") == Some("?1"),
     };
-    let admission = admit(tracker, kind, token, facts, edge.outpost.clock.now(), EventId::from_bytes(clock::fresh()));
+    let admission = admit(tracker, kind, token, facts, edge.outpost.clock.now(), EventId::from_bytes(clock::fresh_in_turn()));
     if matches!(admission, Admission::Refused) && edge.miss(peer) {
         return Err(too_many());
     }

@@ -1,0 +1,239 @@
+//! Many rows at once, the cheapest way each engine has: on SQLite one prepared statement used again and again, on PostgreSQL one statement
+//! over arrays.
+//!
+//! Cast: [`rows`] (new events), [`subjects`] (new recipients), [`save_states`] (recipients' states).
+
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text};
+
+use crate::db::{AnyConnection, DbResult, LedgerConn};
+use crate::ids::{CampaignNumber, Pseudonym, VariantNumber};
+use crate::ledger::event::{Event, Hit, Whose};
+use crate::ledger::schema::{event, subject};
+use crate::ledger::subject::{Part, State, Subject};
+
+/// Most rows in one statement of PostgreSQL.
+const CHUNK: usize = 10_000;
+
+#[derive(Insertable)]
+#[diesel(table_name = event, treat_none_as_default_value = false)]
+struct Row<'a> {
+    seq: i64,
+    id: String,
+    campaign: i64,
+    variant: Option<i32>,
+    part: Option<&'static str>,
+    pseudonym: Option<String>,
+    kind: &'static str,
+    at: i64,
+    link: Option<i32>,
+    class: Option<&'static str>,
+    confidence: Option<&'static str>,
+    reasons: Option<i32>,
+    ruleset: Option<i32>,
+    family: Option<&'static str>,
+    device: Option<&'static str>,
+    multiplicity: i32,
+    reason: Option<&'a str>,
+}
+
+fn row(event: &Event, seq: i64) -> Row<'_> {
+    let (variant, part, pseudonym) = match event.whose {
+        Whose::Recipient(pseudonym) => (None, None, Some(pseudonym.to_string())),
+        Whose::Arm { variant, part } => (Some(i32::from(variant.0)), Some(part.as_str()), None),
+    };
+    let hit = event.hit.as_ref();
+    Row {
+        seq,
+        id: event.id.to_string(),
+        campaign: i64::from(event.campaign.0),
+        variant,
+        part,
+        pseudonym,
+        kind: event.kind.as_str(),
+        at: event.at.as_millisecond(),
+        link: hit.and_then(|hit| hit.link).map(|link| i32::from(link.0)),
+        class: hit.map(|hit| hit.verdict.class.as_str()),
+        confidence: hit.map(|hit| hit.verdict.confidence.as_str()),
+        reasons: hit.map(|hit| i32::from(hit.verdict.reasons.0)),
+        ruleset: hit.map(|hit| i32::from(hit.verdict.ruleset)),
+        family: hit.map(|hit| hit.family.as_str()),
+        device: hit.map(|hit| hit.device.as_str()),
+        multiplicity: hit.map_or(1, |hit: &Hit| i32::from(hit.multiplicity)),
+        reason: event.reason.as_deref(),
+    }
+}
+
+/// Stores events under the numbers from `first` on, but those whose id is known. Answers how many were new.
+pub(super) fn rows(conn: &mut LedgerConn, events: &[Event], first: i64) -> DbResult<usize> {
+    let mut stored = 0;
+    let rows = events.iter().zip(first..).map(|(event, seq)| row(event, seq));
+    match conn.sql() {
+        AnyConnection::Sqlite(sqlite) => {
+            for row in rows {
+                // Not `on_conflict_do_nothing`: its text is written anew for every row. No column here can be wrong but the id.
+                stored += diesel::insert_or_ignore_into(event::table).values(row).execute(sqlite)?;
+            }
+        }
+        AnyConnection::Postgres(postgres) => {
+            let rows: Vec<Row<'_>> = rows.collect();
+            for rows in rows.chunks(CHUNK) {
+                stored += insert_arrays(postgres, rows)?;
+            }
+        }
+    }
+    Ok(stored)
+}
+
+const INSERT_ARRAYS: &str = "INSERT INTO event (seq, id, campaign, variant, part, pseudonym, kind, at, link, class, confidence, reasons, \
+     ruleset, family, device, multiplicity, reason) \
+     SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) ON CONFLICT DO NOTHING";
+
+fn insert_arrays(postgres: &mut diesel::PgConnection, rows: &[Row<'_>]) -> QueryResult<usize> {
+    fn column<'a, T>(rows: &'a [Row<'a>], of: impl Fn(&'a Row<'a>) -> T) -> Vec<T> {
+        rows.iter().map(of).collect()
+    }
+    diesel::sql_query(INSERT_ARRAYS)
+        .into_boxed::<Pg>()
+        .bind::<Array<BigInt>, _>(column(rows, |row| row.seq))
+        .bind::<Array<Text>, _>(column(rows, |row| row.id.as_str()))
+        .bind::<Array<BigInt>, _>(column(rows, |row| row.campaign))
+        .bind::<Array<Nullable<Integer>>, _>(column(rows, |row| row.variant))
+        .bind::<Array<Nullable<Text>>, _>(column(rows, |row| row.part))
+        .bind::<Array<Nullable<Text>>, _>(column(rows, |row| row.pseudonym.as_deref()))
+        .bind::<Array<Text>, _>(column(rows, |row| row.kind))
+        .bind::<Array<BigInt>, _>(column(rows, |row| row.at))
+        .bind::<Array<Nullable<Integer>>, _>(column(rows, |row| row.link))
+        .bind::<Array<Nullable<Text>>, _>(column(rows, |row| row.class))
+        .bind::<Array<Nullable<Text>>, _>(column(rows, |row| row.confidence))
+        .bind::<Array<Nullable<Integer>>, _>(column(rows, |row| row.reasons))
+        .bind::<Array<Nullable<Integer>>, _>(column(rows, |row| row.ruleset))
+        .bind::<Array<Nullable<Text>>, _>(column(rows, |row| row.family))
+        .bind::<Array<Nullable<Text>>, _>(column(rows, |row| row.device))
+        .bind::<Array<Integer>, _>(column(rows, |row| row.multiplicity))
+        .bind::<Array<Nullable<Text>>, _>(column(rows, |row| row.reason))
+        .execute(postgres)
+}
+
+#[derive(Insertable)]
+#[diesel(table_name = subject, treat_none_as_default_value = false)]
+struct SubjectRow<'a> {
+    pseudonym: String,
+    campaign: i64,
+    variant: i32,
+    part: &'static str,
+    stratum: &'a str,
+    recording: &'static str,
+}
+
+fn subject_row(subject: &Subject) -> SubjectRow<'_> {
+    SubjectRow {
+        pseudonym: subject.pseudonym.to_string(),
+        campaign: i64::from(subject.campaign.0),
+        variant: i32::from(subject.variant.0),
+        part: subject.part.as_str(),
+        stratum: &subject.stratum,
+        recording: subject.recording.as_str(),
+    }
+}
+
+/// Adds recipients but those that are there. Answers where the new ones are.
+pub(super) fn subjects(conn: &mut LedgerConn, subjects: &[Subject]) -> DbResult<Vec<(CampaignNumber, Part, VariantNumber)>> {
+    let place = |subject: &Subject| (subject.campaign, subject.part, subject.variant);
+    let mut added = Vec::with_capacity(subjects.len());
+    match conn.sql() {
+        AnyConnection::Sqlite(sqlite) => {
+            for subject in subjects {
+                if diesel::insert_or_ignore_into(subject::table).values(subject_row(subject)).execute(sqlite)? > 0 {
+                    added.push(place(subject));
+                }
+            }
+        }
+        AnyConnection::Postgres(postgres) => {
+            for subjects in subjects.chunks(CHUNK) {
+                let rows: Vec<SubjectRow<'_>> = subjects.iter().map(subject_row).collect();
+                let new = insert_subjects(postgres, &rows)?;
+                if new.len() == subjects.len() {
+                    added.extend(subjects.iter().map(place));
+                } else {
+                    let new: std::collections::HashSet<String> = new.into_iter().map(|one| one.pseudonym).collect();
+                    added.extend(
+                        rows.iter().zip(subjects).filter(|(row, _)| new.contains(&row.pseudonym)).map(|(_, subject)| place(subject)),
+                    );
+                }
+            }
+        }
+    }
+    Ok(added)
+}
+
+#[derive(QueryableByName)]
+struct Added {
+    #[diesel(sql_type = Text)]
+    pseudonym: String,
+}
+
+const INSERT_SUBJECTS: &str = "INSERT INTO subject (pseudonym, campaign, variant, part, stratum, recording) \
+     SELECT * FROM unnest($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING RETURNING pseudonym";
+
+fn insert_subjects(postgres: &mut diesel::PgConnection, rows: &[SubjectRow<'_>]) -> QueryResult<Vec<Added>> {
+    fn column<'a, T>(rows: &'a [SubjectRow<'a>], of: impl Fn(&'a SubjectRow<'a>) -> T) -> Vec<T> {
+        rows.iter().map(of).collect()
+    }
+    diesel::sql_query(INSERT_SUBJECTS)
+        .into_boxed::<Pg>()
+        .bind::<Array<Text>, _>(column(rows, |row| row.pseudonym.as_str()))
+        .bind::<Array<BigInt>, _>(column(rows, |row| row.campaign))
+        .bind::<Array<Integer>, _>(column(rows, |row| row.variant))
+        .bind::<Array<Text>, _>(column(rows, |row| row.part))
+        .bind::<Array<Text>, _>(column(rows, |row| row.stratum))
+        .bind::<Array<Text>, _>(column(rows, |row| row.recording))
+        .load(postgres)
+}
+
+/// Writes recipients' states.
+pub fn save_states(conn: &mut LedgerConn, states: &[(Pseudonym, State)]) -> DbResult<()> {
+    match conn.sql() {
+        AnyConnection::Sqlite(sqlite) => {
+            for (pseudonym, state) in states {
+                diesel::update(subject::table.find(pseudonym.to_string()))
+                    .set((
+                        subject::delivery_flags.eq(state.delivery),
+                        subject::open_flags.eq(state.opens),
+                        subject::click_flags.eq(state.clicks),
+                        subject::first_open_at.eq(state.first_open_at),
+                        subject::first_click_at.eq(state.first_click_at),
+                    ))
+                    .execute(sqlite)?;
+            }
+        }
+        AnyConnection::Postgres(postgres) => {
+            for states in states.chunks(CHUNK) {
+                update_arrays(postgres, states)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+const UPDATE_ARRAYS: &str = "UPDATE subject SET delivery_flags = new.delivery, open_flags = new.opens, click_flags = new.clicks, \
+     first_open_at = new.first_open, first_click_at = new.first_click \
+     FROM unnest($1, $2, $3, $4, $5, $6) AS new (pseudonym, delivery, opens, clicks, first_open, first_click) \
+     WHERE subject.pseudonym = new.pseudonym";
+
+fn update_arrays(postgres: &mut diesel::PgConnection, states: &[(Pseudonym, State)]) -> QueryResult<usize> {
+    fn column<T>(states: &[(Pseudonym, State)], of: impl Fn(&State) -> T) -> Vec<T> {
+        states.iter().map(|(_, state)| of(state)).collect()
+    }
+    let pseudonyms: Vec<String> = states.iter().map(|(pseudonym, _)| pseudonym.to_string()).collect();
+    diesel::sql_query(UPDATE_ARRAYS)
+        .into_boxed::<Pg>()
+        .bind::<Array<Text>, _>(pseudonyms)
+        .bind::<Array<Integer>, _>(column(states, |state| state.delivery))
+        .bind::<Array<Integer>, _>(column(states, |state| state.opens))
+        .bind::<Array<Integer>, _>(column(states, |state| state.clicks))
+        .bind::<Array<Nullable<BigInt>>, _>(column(states, |state| state.first_open_at))
+        .bind::<Array<Nullable<BigInt>>, _>(column(states, |state| state.first_click_at))
+        .execute(postgres)
+}
