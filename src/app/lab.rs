@@ -80,7 +80,7 @@ impl Lab {
         let keys = keyfile::read_or_create(&config.files.keys, clock::fresh_key())?;
         let dkim = keyfile::dkim_keys(&config.domain.dkim)?;
         let sending = Arc::new(Sending::new(&config)?);
-        let (outpost, intake, knows_campaigns) = Outpost::begin(Arc::new(config), clock, keys.clone())?;
+        let (outpost, intake, knows_campaigns) = Outpost::begin(Arc::new(config), clock, keys.clone(), |loader| loader)?;
         let vault = reach(&outpost.config.database.vault, knows_campaigns, VaultDb::open, VaultDb::open_later)?;
         let (journal, journal_writer) = journal::start(vault.clone()).context("the writer of deliveries cannot be started")?;
         outpost.learn(knows_campaigns)?;

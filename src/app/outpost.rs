@@ -50,13 +50,18 @@ impl Outpost {
     pub fn open(mut config: Config, clock: Clock) -> anyhow::Result<(Self, Background)> {
         forget_people(&mut config);
         let keys = keyfile::read_existing(&config.files.keys)?;
-        let (outpost, writer, knows_campaigns) = Self::begin(Arc::new(config), clock, keys)?;
+        let (outpost, writer, knows_campaigns) = Self::begin(Arc::new(config), clock, keys, Loader::without_counting)?;
         outpost.learn(knows_campaigns)?;
         Ok((outpost, Background::of_outpost(writer)))
     }
 
     /// The parts, with whether a snapshot of campaigns was there: then the ledger may be away.
-    pub(super) fn begin(config: Arc<Config>, clock: Clock, keys: Keys) -> anyhow::Result<(Self, intake::Writer, bool)> {
+    pub(super) fn begin(
+        config: Arc<Config>,
+        clock: Clock,
+        keys: Keys,
+        loading: fn(Loader) -> Loader,
+    ) -> anyhow::Result<(Self, intake::Writer, bool)> {
         let targets = Targets::default();
         let knows_campaigns = snapshot::load(&snapshot_of(&config), &targets).unwrap_or_else(|error| {
             tracing::warn!(error = &error as &dyn std::error::Error, "{error}");
@@ -66,7 +71,7 @@ impl Outpost {
         let networks = super::networks::read(Path::new(&config.files.networks))?;
         let spool = &config.files.spool;
         let (intake, writer) = intake::start(spool.clone(), clock::fresh).context("the writer of hits cannot be started")?;
-        let loader = Loader::new(ledger.clone(), spool.clone(), clock::fresh, &intake);
+        let loader = loading(Loader::new(ledger.clone(), spool.clone(), clock::fresh, &intake));
         let tracker = Arc::new(Tracker { keys, targets, intake, loader, networks, counts: Counts::default() });
         Ok((Self { config, ledger, clock, tracker }, writer, knows_campaigns))
     }

@@ -187,6 +187,7 @@ fn settings(scratch: &Path, base_url: &str, relay_port: u16) -> anyhow::Result<C
         root_certificates: None,
         timeouts: Timeouts::default(),
         messages_per_connection: 1000,
+        minutes_per_connection: 5,
     };
     Ok(settings)
 }

@@ -80,14 +80,14 @@ impl Marks {
         Self { prefix, tags: Vec::new(), uses: Vec::new(), addresses: Vec::new() }
     }
 
-    /// The mark of a tag.
+    /// The mark of a tag. Marks are equally wide, so that a tag more in the subject breaks no line of the body elsewhere.
     pub fn tag_mark(&self, number: usize) -> String {
-        format!("{}{number}t", self.prefix)
+        format!("{}{number:04}t", self.prefix)
     }
 
     /// The mark of a tracked link.
     pub fn link_mark(&self, number: usize) -> String {
-        format!("{}{number}k", self.prefix)
+        format!("{}{number:04}k", self.prefix)
     }
 
     /// Keeps an address away from the tools; returns its mark.
@@ -98,7 +98,7 @@ impl Marks {
 
     /// The mark of an address kept away from the tools.
     pub fn address_mark(&self, number: usize) -> String {
-        format!("{}{number}a", self.prefix)
+        format!("{}{number:04}a", self.prefix)
     }
 
     /// The text with each tag replaced by its mark, and the tags checked and entered in the table.

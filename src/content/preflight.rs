@@ -409,8 +409,8 @@ mod tests {
         for html in [
             "<script>x()</script>",
             "<img src=x ONERROR=x()>",
-            "<a href=\"java&#10;script:x()\">a</a>",
-            "<a href=\" JavaScript:x()\">a</a>",
+            "<img src=\"java&#10;script:x()\">",
+            "<img src=\" JavaScript:x()\">",
             "<iframe src=\"https://a.example/\"></iframe>",
             "<svg onload=x()></svg>",
         ] {

@@ -14,6 +14,7 @@ mod masking;
 mod open;
 mod probe;
 mod settings;
+mod sign_in;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -25,13 +26,13 @@ use lettre::Address;
 use lettre::transport::smtp::commands::{Data, Mail, Quit, Rcpt, Rset};
 use lettre::transport::smtp::extension::{MailBodyParameter, MailParameter};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::Duration;
+use tokio::time::{Duration, Instant};
 
 pub use judge::{Judgement, judge};
 pub use masking::without_addresses;
 pub use open::SmtpFault;
 pub use probe::{ProbeStep, probe};
-pub use settings::{Credentials, RelaySettings, Security, Timeouts};
+pub use settings::{Credentials, RelaySettings, Secret, Security, Timeouts, TokenSource};
 
 use super::address::{UnusableAddress, wire_address};
 use masking::without_recipient;
@@ -39,6 +40,8 @@ use wire::{Offers, Reply, Wire, WireFault};
 
 /// Longest wait for the goodbye: nothing depends on it.
 const QUIT_WAIT: Duration = Duration::from_secs(5);
+/// Longest pause between two messages: many relays end a quiet connection after a minute, and a message begun on it would be put off.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Where in the conversation something happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,6 +116,9 @@ pub enum Unsupported {
     /// A non-ASCII local part or header, and a relay without SMTPUTF8.
     #[error("the address or the message is not ASCII and the relay does not offer SMTPUTF8")]
     NeedsSmtpUtf8,
+    /// A body that is not ASCII, and a relay without 8BITMIME.
+    #[error("the body of the message is not ASCII and the relay does not offer 8BITMIME")]
+    NeedsEightBitMime,
     /// The recipient cannot be written into a command.
     #[error("the recipient's address cannot be used: {0}")]
     Recipient(UnusableAddress),
@@ -140,6 +146,9 @@ pub struct Connection {
     offers: Offers,
     timeouts: Timeouts,
     messages_per_connection: u32,
+    is_encrypted: bool,
+    good_until: Instant,
+    last_used: Instant,
     transactions: u32,
     accepted: u32,
     /// The message as it goes over the wire; kept for its memory.
@@ -177,9 +186,12 @@ impl Connection {
         }
     }
 
-    /// Whether another message may be sent: no fault so far, and not yet as many messages as the settings allow.
+    /// Whether another message may be sent: no fault so far, not yet as many messages or minutes as the settings allow, and not left
+    /// alone for so long that the relay may have closed it.
     pub fn usable(&self) -> bool {
-        self.wire.is_some() && self.transactions < self.messages_per_connection
+        let now = Instant::now();
+        let is_fresh = now < self.good_until && now.duration_since(self.last_used) < LONGEST_PAUSE;
+        self.wire.is_some() && self.transactions < self.messages_per_connection && is_fresh
     }
 
     /// Messages the relay has taken over this connection.
@@ -206,7 +218,9 @@ impl Connection {
             return Outcome::Lost { stage: Stage::Connect, after_dot: false, why: "the connection was already closed".to_owned() };
         };
         self.transactions += 1;
-        match self.converse(&mut wire, &commands, before_dot).await {
+        let end = self.converse(&mut wire, &commands, before_dot).await;
+        self.last_used = Instant::now();
+        match end {
             Ok(reply) => {
                 self.accepted += 1;
                 self.wire = Some(wire);
@@ -243,13 +257,19 @@ impl Connection {
         if self.offers.size {
             parameters.push(MailParameter::Size(message.len()));
         }
-        if !message.is_ascii() || !is_ascii(&sender) || !is_ascii(&recipient) {
+        let has_plain_header = message.is_ascii() || header(message).is_ascii();
+        if !is_ascii(&sender) || !is_ascii(&recipient) || !has_plain_header {
             if !self.offers.smtp_utf8 {
                 return Err(Unsupported::NeedsSmtpUtf8);
             }
             // RFC 6531 §3.1: a relay with SMTPUTF8 has 8BITMIME.
             parameters.push(MailParameter::Body(MailBodyParameter::EightBitMime));
             parameters.push(MailParameter::SmtpUtfEight);
+        } else if !message.is_ascii() {
+            if !self.offers.eight_bit_mime {
+                return Err(Unsupported::NeedsEightBitMime);
+            }
+            parameters.push(MailParameter::Body(MailBodyParameter::EightBitMime));
         }
         stuff(message, &mut self.outgoing)?;
         Ok(Commands { mail: Mail::new(Some(sender), parameters).to_string(), rcpt: Rcpt::new(recipient, Vec::new()).to_string() })
@@ -329,6 +349,12 @@ impl Connection {
         let limit = self.timeouts.command();
         wire.send(Rset.to_string().as_bytes(), limit).await.is_ok() && wire.reply(limit).await.is_ok_and(|reply| reply.code == 250)
     }
+}
+
+/// The message up to its first empty line.
+fn header(message: &[u8]) -> &[u8] {
+    let end = message.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap_or(message.len());
+    message.get(..end).unwrap_or_default()
 }
 
 /// Dot-stuffed (RFC 5321 §4.5.2) and with the final dot, so that body and dot leave in one write.

@@ -81,6 +81,8 @@ pub struct Loader {
     torn: AtomicU64,
     damaged: AtomicU64,
     unreadable: AtomicU64,
+    /// Whether it counts what it stores.
+    counts: bool,
 }
 
 /// A batch, read but not stored.
@@ -113,7 +115,13 @@ impl Loader {
             torn: AtomicU64::default(),
             damaged: AtomicU64::default(),
             unreadable: AtomicU64::default(),
+            counts: true,
         }
+    }
+
+    /// A loader that leaves counting to others: a tracking node has no right to read recipients' states.
+    pub fn without_counting(self) -> Self {
+        Self { counts: false, ..self }
     }
 
     /// Loads everything that is durable now, dead processes' hits included. Answers how many hits were new.
@@ -279,7 +287,7 @@ impl Loader {
 
     /// Counts that have fallen behind would stay so if hits were always faster.
     fn catch_up(&self) -> Result<(), DbError> {
-        for _ in 0..CATCH_UP {
+        for _ in 0..if self.counts { CATCH_UP } else { 0 } {
             if projection::advance(&self.ledger)? == 0 {
                 break;
             }
@@ -302,7 +310,7 @@ impl Loader {
             store::count(conn, Counter::StoredHits, i64::try_from(new).unwrap_or_default())?;
             store::set_spool_position(conn, id, batch.next)?;
             // Usual: all are new, nothing waits. Otherwise they are counted from what is stored, a little later.
-            if new > 0 && new == batch.events.len() {
+            if self.counts && new > 0 && new == batch.events.len() {
                 projection::follow(conn, &batch.events, before)?;
             }
             Ok::<_, DbError>(new)

@@ -119,12 +119,24 @@ const HOMES: [(&str, &[&str]); 15] = [
 ];
 
 /// Ways to ask for the time or for chance, and the files that may. `smtpd` and `cli/demo.rs` measure their own patience with clients,
-/// `cli/signal.rs` the rules' speed, `tracking/commits.rs` the disk's.
+/// `cli/signal.rs` the rules' speed, `tracking/commits.rs` the disk's, `delivery/smtp.rs` and `delivery/smtp/open.rs` the age of their
+/// connections.
 const TIME_AND_CHANCE: [(&str, &[&str]); 7] = [
     ("Timestamp::now", &["app/clock.rs"]),
     ("Zoned::now", &["app/clock.rs"]),
     ("SystemTime", &["app/clock.rs"]),
-    ("Instant::now", &["app/clock.rs", "cli/demo.rs", "cli/signal.rs", "smtpd/session.rs", "tracking/commits.rs"]),
+    (
+        "Instant::now",
+        &[
+            "app/clock.rs",
+            "cli/demo.rs",
+            "cli/signal.rs",
+            "delivery/smtp.rs",
+            "delivery/smtp/open.rs",
+            "smtpd/session.rs",
+            "tracking/commits.rs",
+        ],
+    ),
     ("rand::rng(", &["app/clock.rs"]),
     ("thread_rng", &[]),
     ("OsRng", &[]),

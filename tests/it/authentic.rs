@@ -288,6 +288,7 @@ async fn relayed(letters: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
         root_certificates: None,
         timeouts: Timeouts::default(),
         messages_per_connection: 100,
+        minutes_per_connection: 5,
     };
     let mut connection = Connection::open(&relay).await?;
     for letter in letters {

@@ -1,8 +1,9 @@
 //! The process is killed in the middle of a campaign, again and again: nobody is lost, nobody is mailed twice.
 //!
-//! Cast: [`Receiver`] (counts every letter it takes, by recipient), [`Sender`] (the real binary in a folder of its own), [`Crash`] (one
-//! campaign with its rounds).
+//! Cast: [`Receiver`] (counts every letter it takes, by recipient), [`Relay`] (where it listens, also after a restart), [`Sender`] (the real
+//! binary in a folder of its own), [`Crash`] (one campaign with its rounds).
 //!
+//! Between the kills the relay is restarted, too.
 //! The moments are counted in letters, not in seconds. `tests/crash/mail.sh` asks for more rounds and more people by two variables.
 
 use std::collections::HashMap;
@@ -18,6 +19,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::installation::wait_until;
 use crate::servers::postgres::Databases;
@@ -54,6 +56,33 @@ impl Handler for Receiver {
         };
         self.count.send_replace(count);
         Reply::message_accepted()
+    }
+}
+
+/// A relay that is ended in the middle of everything, its connections cut off, and started again at the same place.
+struct Relay {
+    port: u16,
+    receiver: Receiver,
+    running: JoinHandle<()>,
+}
+
+impl Relay {
+    async fn start(receiver: Receiver) -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let port = listener.local_addr()?.port();
+        let running = Self::listen(listener, &receiver);
+        Ok(Self { port, receiver, running })
+    }
+
+    fn listen(listener: TcpListener, receiver: &Receiver) -> JoinHandle<()> {
+        tokio::spawn(smtpd::serve(listener, smtpd::Settings::new("mx.example.org"), receiver.clone(), std::future::pending()))
+    }
+
+    async fn restart(&mut self) -> Result<()> {
+        self.running.abort();
+        let _ = (&mut self.running).await;
+        self.running = Self::listen(TcpListener::bind(("127.0.0.1", self.port)).await?, &self.receiver);
+        Ok(())
     }
 }
 
@@ -147,7 +176,7 @@ struct Figures {
 }
 
 struct Crash {
-    receiver: Receiver,
+    relay: Relay,
     count: watch::Receiver<usize>,
     senders: Vec<Sender>,
     people: usize,
@@ -166,13 +195,10 @@ impl Crash {
                 (inside("vault.db"), inside("ledger.db"))
             }
         };
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let port = listener.local_addr()?.port();
         let (counting, counted) = watch::channel(0);
-        let receiver = Receiver { taken: Arc::default(), count: Arc::new(counting) };
-        tokio::spawn(smtpd::serve(listener, smtpd::Settings::new("mx.example.org"), receiver.clone(), std::future::pending()));
+        let relay = Relay::start(Receiver { taken: Arc::default(), count: Arc::new(counting) }).await?;
 
-        let first = Sender::new(&vault, &ledger, port, None)?;
+        let first = Sender::new(&vault, &ledger, relay.port, None)?;
         std::fs::write(first.folder.path().join("people.csv"), people(count))?;
         std::fs::write(first.folder.path().join("campaign.toml"), campaign("crash"))?;
         first.run(&["import", "people.csv", "--list", "customers"])?;
@@ -181,9 +207,9 @@ impl Crash {
         let keys = first.folder.path().join("keys.toml");
         let mut all = vec![first];
         for _ in 1..senders {
-            all.push(Sender::new(&vault, &ledger, port, Some(&keys))?);
+            all.push(Sender::new(&vault, &ledger, relay.port, Some(&keys))?);
         }
-        Ok(Self { receiver, count: counted, senders: all, people: count, _databases: databases, _folder: folder })
+        Ok(Self { relay, count: counted, senders: all, people: count, _databases: databases, _folder: folder })
     }
 
     /// Waits until so many more letters arrived; answers whether most are still to come.
@@ -195,19 +221,36 @@ impl Crash {
         Ok(*arrived.context("no letters arrive any more")?? < most)
     }
 
-    /// Starts the first sender and ends it, over and over, at moments that differ from round to round.
+    /// Lets something else break down while letters leave: now and then the relay, where one service sends. Answers whether
+    /// connections to it were cut off.
+    async fn trouble(&mut self, round: usize) -> Result<bool> {
+        if round % 5 != 1 || self.senders.len() > 1 {
+            return Ok(false);
+        }
+        self.relay.restart().await?;
+        Ok(true)
+    }
+
+    /// Starts the first sender and ends it, over and over, at moments that differ from round to round. Answers how often connections to
+    /// one service to the relay ended without a word.
     async fn rounds(&mut self, rounds: usize, end: End) -> Result<u64> {
         let step = (self.people / (rounds + 2)).max(2);
         let mut ended = 0;
         for round in 0..rounds {
             self.senders[0].serve()?;
             let letters = step / 2 + (round * 7919) % step;
-            let goes_on = self.more(letters.max(1)).await?;
+            let goes_on = self.more((letters / 2).max(1)).await?;
+            if self.trouble(round).await? {
+                ended += self.senders.len() as u64;
+            }
+            let goes_on = goes_on && self.more((letters / 2).max(1)).await?;
             match end {
-                End::Kill => self.senders[0].kill()?,
+                End::Kill => {
+                    self.senders[0].kill()?;
+                    ended += 1;
+                }
                 End::Terminate => self.senders[0].stop()?,
             }
-            ended += 1;
             if !goes_on {
                 break;
             }
@@ -233,7 +276,7 @@ impl Crash {
         if status.contains("BROKEN") {
             bail!("{status}");
         }
-        let taken = self.receiver.taken.lock().unwrap();
+        let taken = self.relay.receiver.taken.lock().unwrap();
         let number = |state: &str| mailings[state].as_u64().unwrap_or_default();
         Ok(Figures {
             enrolled: number("enrolled"),
@@ -246,15 +289,15 @@ impl Crash {
     }
 }
 
-fn check(figures: &Figures, people: usize, kills: u64) {
+fn check(figures: &Figures, people: usize, cut_off: u64) {
     let Figures { enrolled, accepted, refused, unknown, received, duplicates } = *figures;
-    println!("{figures:?} after {kills} kills");
+    println!("{figures:?} after connections ended {cut_off} times without a word");
     assert_eq!(duplicates, 0, "nobody is mailed twice: {figures:?}");
     assert_eq!(enrolled, people as u64, "{figures:?}");
     assert_eq!(accepted, enrolled - refused - unknown, "nobody is lost: {figures:?}");
     assert_eq!(refused, (0..people).filter(|number| number % 20 == 7).count() as u64, "{figures:?}");
     assert!(accepted <= received && received <= accepted + unknown, "{figures:?}");
-    assert!(unknown <= kills * WORKERS, "at most what was at its last dot: {figures:?}");
+    assert!(unknown <= cut_off * WORKERS, "at most what was at its last dot: {figures:?}");
 }
 
 fn asked(name: &str, usual: usize) -> usize {
@@ -264,17 +307,17 @@ fn asked(name: &str, usual: usize) -> usize {
 async fn killed(engine: Engine) -> Result<()> {
     let (rounds, people) = (asked("LETTERLAB_CRASH_ROUNDS", 5), asked("LETTERLAB_CRASH_PEOPLE", 600));
     let mut crash = Crash::begin(engine, 1, people).await?;
-    let kills = crash.rounds(rounds, End::Kill).await?;
-    check(&crash.finish().await?, people, kills);
+    let cut_off = crash.rounds(rounds, End::Kill).await?;
+    check(&crash.finish().await?, people, cut_off);
     Ok(())
 }
 
 async fn terminated(engine: Engine) -> Result<()> {
     let (rounds, people) = (asked("LETTERLAB_CRASH_ROUNDS", 4), asked("LETTERLAB_CRASH_PEOPLE", 400));
     let mut crash = Crash::begin(engine, 1, people).await?;
-    crash.rounds(rounds, End::Terminate).await?;
-    // None unknown: what was at its last dot was waited for.
-    check(&crash.finish().await?, people, 0);
+    let cut_off = crash.rounds(rounds, End::Terminate).await?;
+    // None unknown but where the relay was gone: what was at its last dot was waited for.
+    check(&crash.finish().await?, people, cut_off);
     Ok(())
 }
 
@@ -304,7 +347,7 @@ async fn two_services_share_a_queue_and_one_is_killed_again_and_again() -> Resul
     let (rounds, people) = (asked("LETTERLAB_CRASH_ROUNDS", 5), asked("LETTERLAB_CRASH_PEOPLE", 800));
     let mut crash = Crash::begin(Engine::Postgres, 2, people).await?;
     crash.senders[1].serve()?;
-    let kills = crash.rounds(rounds, End::Kill).await?;
-    check(&crash.finish().await?, people, kills);
+    let cut_off = crash.rounds(rounds, End::Kill).await?;
+    check(&crash.finish().await?, people, cut_off);
     Ok(())
 }

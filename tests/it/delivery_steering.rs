@@ -24,6 +24,7 @@ on_both_engines!(
     letters_leave_within_the_window_only,
     nobody_gets_a_letter_in_their_own_quiet_hours,
     limits_hold_and_the_others_letters_go_on,
+    a_new_sender_is_warmed_up_day_by_day,
     arms_stay_even_at_every_moment_of_a_throttled_and_paused_campaign,
     the_load_of_a_relay_in_trouble_moves_to_the_other,
     too_many_refusals_pause_the_campaign_and_a_resume_forgets_nobody,
@@ -268,6 +269,28 @@ async fn limits_hold_and_the_others_letters_go_on(engine: Engine) {
     }
     world.tidy();
     assert_eq!((world.received().len(), world.counts("autumn").accepted), (80, 80));
+}
+
+async fn a_new_sender_is_warmed_up_day_by_day(engine: Engine) {
+    let mut world = World::new(engine).await;
+    // It is noon: the first day is that of the clock, in UTC.
+    world.settings("[limits]\nwarm_up_from = \"2026-11-22\"\nwarm_up_first = 20\nwarm_up_growth = 2\nper_day = 70");
+    world.import(&people(200));
+    world.mailboxes.answer("p3@example.org", Answer::Once(Reply::try_later()));
+    world.draft(&campaign("autumn"));
+    world.launch("autumn").unwrap();
+    let mut arrived = vec![0];
+    for _ in 0..4 {
+        for _ in 0..4 {
+            world.wait(1);
+            world.send_a_batch().await;
+            world.restart();
+        }
+        arrived.push(world.received().len());
+        world.wait(20);
+    }
+    let days: Vec<usize> = arrived.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert_eq!(days, [20, 40, 70, 70], "what was put off is of no day but the one it left on");
 }
 
 async fn arms_stay_even_at_every_moment_of_a_throttled_and_paused_campaign(engine: Engine) {

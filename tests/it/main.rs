@@ -30,6 +30,7 @@ mod real_mail;
 mod results;
 mod servers;
 mod signal;
+mod smtp_faults;
 mod store_campaign;
 mod store_delivery;
 mod store_ledger;

@@ -6,14 +6,14 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
-use data_encoding::BASE64;
-use lettre::transport::smtp::authentication::{Credentials as LettreCredentials, Mechanism};
-use lettre::transport::smtp::commands::{Auth, Ehlo, Starttls};
+use lettre::transport::smtp::commands::{Ehlo, Starttls};
 use lettre::transport::smtp::extension::ClientId;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
+use super::sign_in::sign_in;
 use super::wire::{Offers, Reply, Stream, Wire, WireFault};
 use super::{Connection, Judgement, RelaySettings, Security, Stage, judge, tls, without_addresses};
 
@@ -53,9 +53,18 @@ pub enum SmtpFault {
         /// What rustls said.
         source: io::Error,
     },
-    /// The relay offers neither PLAIN nor LOGIN.
-    #[error("the relay offers neither AUTH PLAIN nor AUTH LOGIN: remove the credentials, or use a port where it does")]
+    /// The relay offers no way to sign in with these credentials.
+    #[error(
+        "the relay does not offer AUTH PLAIN or LOGIN, which a password needs, or XOAUTH2, which a token needs: remove the credentials, \
+         or use a port where it does"
+    )]
     NoMechanism,
+    /// There is no access token to sign in with.
+    #[error("no access token to sign in with: {what}")]
+    NoToken {
+        /// What went wrong, without the token.
+        what: String,
+    },
     /// The relay said no.
     #[error("the relay refused us with {code} ({stage:?}): {text}")]
     Refused {
@@ -83,12 +92,13 @@ impl SmtpFault {
     pub fn judgement(&self) -> Judgement {
         match self {
             Self::Settings { .. } | Self::NoStartTls | Self::NoMechanism | Self::Tls { .. } => Judgement::SenderFault,
-            Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Broken { .. } => Judgement::Retry,
+            // Whatever keeps the token fresh may come back by itself.
+            Self::NoToken { .. } | Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Broken { .. } => Judgement::Retry,
             Self::Refused { stage, code, enhanced, text } => judge(*stage, *code, enhanced.as_deref(), text),
         }
     }
 
-    fn broken(stage: Stage) -> impl Fn(WireFault) -> Self {
+    pub(super) fn broken(stage: Stage) -> impl Fn(WireFault) -> Self {
         move |fault| match fault {
             WireFault::TimedOut(limit) => Self::TimedOut { stage, seconds: limit.as_secs() },
             fault => Self::Broken { stage, why: fault.to_string() },
@@ -143,10 +153,11 @@ pub(super) async fn greet(stream: Stream, settings: &RelaySettings, local: IpAdd
     expect(Stage::Connect, &greeting, 220)?;
     let hello = Ehlo::new(hello_name(settings, local)).to_string();
     let mut offers = Offers::read(&ask(&mut wire, settings, Stage::Hello, &hello, 250).await?);
-    if settings.security == Security::StartTls {
-        if !offers.start_tls {
-            return Err(SmtpFault::NoStartTls);
-        }
+    if settings.security == Security::StartTls && !offers.start_tls {
+        return Err(SmtpFault::NoStartTls);
+    }
+    let upgrades = matches!(settings.security, Security::StartTls | Security::Opportunistic) && offers.start_tls;
+    if upgrades {
         ask(&mut wire, settings, Stage::Hello, &Starttls.to_string(), 220).await?;
         let stream = wire.into_stream().map_err(SmtpFault::broken(Stage::Hello))?;
         wire = Wire::new(tls::wrap(stream, settings).await?);
@@ -159,6 +170,9 @@ pub(super) async fn greet(stream: Stream, settings: &RelaySettings, local: IpAdd
         offers,
         timeouts: settings.timeouts,
         messages_per_connection: settings.messages_per_connection,
+        is_encrypted: upgrades || settings.security == Security::Tls,
+        good_until: Instant::now() + Duration::from_secs(60 * u64::from(settings.minutes_per_connection)),
+        last_used: Instant::now(),
         transactions: 0,
         accepted: 0,
         outgoing: Vec::new(),
@@ -174,34 +188,8 @@ fn hello_name(settings: &RelaySettings, local: IpAddr) -> ClientId {
     }
 }
 
-async fn sign_in(wire: &mut Wire, settings: &RelaySettings, offers: Offers) -> Result<(), SmtpFault> {
-    let Some(credentials) = &settings.credentials else { return Ok(()) };
-    let credentials = LettreCredentials::new(credentials.username.clone(), credentials.password.clone());
-    let command = |mechanism, challenge: Option<String>| {
-        Auth::new(mechanism, credentials.clone(), challenge).map(|auth| auth.to_string()).map_err(|_| SmtpFault::Broken {
-            stage: Stage::Auth,
-            why: "the relay asks for something other than name and password".to_owned(),
-        })
-    };
-    if offers.auth_plain {
-        ask(wire, settings, Stage::Auth, &command(Mechanism::Plain, None)?, 235).await?;
-        return Ok(());
-    }
-    if !offers.auth_login {
-        return Err(SmtpFault::NoMechanism);
-    }
-    let mut reply = ask(wire, settings, Stage::Auth, &command(Mechanism::Login, None)?, 334).await?;
-    for wanted in [334, 235] {
-        let challenge = reply.lines.first().map(String::as_str).unwrap_or_default();
-        let challenge = BASE64.decode(challenge.trim().as_bytes()).unwrap_or_default();
-        let challenge = String::from_utf8_lossy(&challenge).into_owned();
-        reply = ask(wire, settings, Stage::Auth, &command(Mechanism::Login, Some(challenge))?, wanted).await?;
-    }
-    Ok(())
-}
-
 /// One command and its answer, which must be `wanted`.
-async fn ask(wire: &mut Wire, settings: &RelaySettings, stage: Stage, command: &str, wanted: u16) -> Result<Reply, SmtpFault> {
+pub(super) async fn ask(wire: &mut Wire, settings: &RelaySettings, stage: Stage, command: &str, wanted: u16) -> Result<Reply, SmtpFault> {
     let limit = settings.timeouts.command();
     wire.send(command.as_bytes(), limit).await.map_err(SmtpFault::broken(stage))?;
     let reply = wire.reply(limit).await.map_err(SmtpFault::broken(stage))?;
@@ -209,7 +197,7 @@ async fn ask(wire: &mut Wire, settings: &RelaySettings, stage: Stage, command: &
     Ok(reply)
 }
 
-fn expect(stage: Stage, reply: &Reply, wanted: u16) -> Result<(), SmtpFault> {
+pub(super) fn expect(stage: Stage, reply: &Reply, wanted: u16) -> Result<(), SmtpFault> {
     match reply.code {
         code if code == wanted => Ok(()),
         400..=599 => Err(SmtpFault::refused(stage, reply)),

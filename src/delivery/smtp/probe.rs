@@ -63,9 +63,10 @@ pub async fn probe(settings: &RelaySettings, sender: Option<&str>) -> Vec<ProbeS
     steps.push(good("greeting", ""));
     steps.push(match settings.security {
         Security::None => good("encryption", "none, as set"),
+        Security::Opportunistic if !connection.is_encrypted => good("encryption", "none: the relay does not offer STARTTLS"),
         _ => good("encryption", format!("TLS with a certificate valid for {host}")),
     });
-    steps.push(good("sign-in", if settings.credentials.is_some() { "name and password are taken" } else { "none, as set" }));
+    steps.push(good("sign-in", if settings.credentials.is_some() { "name and password or token are taken" } else { "none, as set" }));
     if let Some(sender) = sender {
         steps.push(match name_sender(&mut connection, sender).await {
             Ok(()) => good("sender", "letters from this address are taken"),
@@ -82,7 +83,7 @@ fn place(fault: &SmtpFault) -> (usize, &'static str) {
         SmtpFault::Unreachable { .. } => return (0, "connection"),
         SmtpFault::Settings { .. } => return (0, "settings"),
         SmtpFault::NoStartTls | SmtpFault::Tls { .. } => return (2, "encryption"),
-        SmtpFault::NoMechanism => return (3, "sign-in"),
+        SmtpFault::NoMechanism | SmtpFault::NoToken { .. } => return (3, "sign-in"),
         SmtpFault::TimedOut { stage, .. } | SmtpFault::Refused { stage, .. } | SmtpFault::Broken { stage, .. } => stage,
     };
     match stage {

@@ -1,8 +1,8 @@
 //! How a relay is reached.
 //!
-//! Cast: [`RelaySettings`] with its [`Security`], [`Credentials`] and [`Timeouts`].
+//! Cast: [`RelaySettings`] with its [`Security`], [`Credentials`] ([`Secret`], [`TokenSource`]) and [`Timeouts`].
 //!
-//! It never shows a password, and never lets one leave unencrypted for another machine.
+//! It never shows a password or a token, and never lets one leave unencrypted for another machine.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ pub struct RelaySettings {
     /// How the connection is encrypted.
     #[serde(default)]
     pub security: Security,
-    /// Name and password, where the relay asks for them.
+    /// Name and password or token, where the relay asks for them.
     #[serde(default)]
     pub credentials: Option<Credentials>,
     /// Fully qualified name for EHLO; without one, the address of our end of the connection.
@@ -37,10 +37,17 @@ pub struct RelaySettings {
     /// A connection is used for this many messages, then replaced; at least 1.
     #[serde(default = "hundred")]
     pub messages_per_connection: u32,
+    /// A connection is used for this many minutes, then replaced; at least 1.
+    #[serde(default = "five")]
+    pub minutes_per_connection: u32,
 }
 
-fn hundred() -> u32 {
+const fn hundred() -> u32 {
     100
+}
+
+const fn five() -> u32 {
+    5
 }
 
 /// How a connection is encrypted.
@@ -52,18 +59,68 @@ pub enum Security {
     /// STARTTLS, and no sending where the relay does not offer it.
     #[default]
     StartTls,
+    /// STARTTLS where it is offered, with a certificate as valid as always; otherwise plain text. Never with credentials, because
+    /// somebody on the way can remove the offer.
+    Opportunistic,
     /// TLS from the first byte.
     Tls,
 }
 
-/// Name and password for AUTH PLAIN or LOGIN.
+/// Who we are, and how we show it.
 #[derive(Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "WrittenCredentials")]
 pub struct Credentials {
     /// The user name.
     pub username: String,
-    /// The password.
-    pub password: String,
+    /// What only we know.
+    pub secret: Secret,
+}
+
+/// What only we know.
+#[derive(Clone)]
+pub enum Secret {
+    /// For AUTH PLAIN or LOGIN.
+    Password(String),
+    /// For AUTH XOAUTH2: an access token, asked for anew with each connection, because it ends after an hour or so.
+    Token(TokenSource),
+}
+
+/// Where an access token is found.
+#[derive(Clone)]
+pub enum TokenSource {
+    /// In the settings themselves.
+    Written(String),
+    /// In a file that another program keeps fresh.
+    File(PathBuf),
+    /// On the first line of what a command prints: its path, then its arguments; no shell.
+    Command(Vec<String>),
+}
+
+/// As the settings write it: a name and exactly one of the others.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenCredentials {
+    username: String,
+    password: Option<String>,
+    token: Option<String>,
+    token_file: Option<PathBuf>,
+    token_command: Option<Vec<String>>,
+}
+
+impl TryFrom<WrittenCredentials> for Credentials {
+    type Error = &'static str;
+
+    fn try_from(written: WrittenCredentials) -> Result<Self, Self::Error> {
+        let WrittenCredentials { username, password, token, token_file, token_command } = written;
+        let secret = match (password, token, token_file, token_command) {
+            (Some(password), None, None, None) => Secret::Password(password),
+            (None, Some(token), None, None) => Secret::Token(TokenSource::Written(token)),
+            (None, None, Some(file), None) => Secret::Token(TokenSource::File(file)),
+            (None, None, None, Some(command)) if !command.is_empty() => Secret::Token(TokenSource::Command(command)),
+            _ => return Err("credentials need username and exactly one of password, token, token_file and token_command"),
+        };
+        Ok(Self { username, secret })
+    }
 }
 
 impl fmt::Debug for Credentials {
@@ -114,7 +171,7 @@ impl RelaySettings {
     /// The port to connect to: 25, 587 or 465 where none is set.
     pub fn port(&self) -> u16 {
         self.port.unwrap_or(match self.security {
-            Security::None => 25,
+            Security::None | Security::Opportunistic => 25,
             Security::StartTls => 587,
             Security::Tls => 465,
         })
@@ -127,14 +184,16 @@ impl RelaySettings {
         let waits = [self.timeouts.connect_seconds, self.timeouts.command_seconds, self.timeouts.data_seconds, self.timeouts.dot_seconds];
         if self.host.trim().is_empty() {
             Some("host is empty: name the relay")
-        } else if self.credentials.is_some() && self.security == Security::None && !is_local {
-            Some("credentials would travel unencrypted: set security to starttls or tls")
+        } else if self.credentials.is_some() && matches!(self.security, Security::None | Security::Opportunistic) && !is_local {
+            Some("credentials would travel unencrypted, or could be made to: set security to starttls or tls")
         } else if !self.hello_name.as_ref().is_none_or(hello_is_good) {
             Some("hello_name must be a host name in ASCII without spaces")
         } else if waits.contains(&0) {
             Some("a timeout is 0: give at least 1 second")
         } else if self.messages_per_connection == 0 {
             Some("messages_per_connection is 0: give at least 1")
+        } else if self.minutes_per_connection == 0 {
+            Some("minutes_per_connection is 0: give at least 1")
         } else {
             None
         }
@@ -163,6 +222,24 @@ mod tests {
     }
 
     #[test]
+    fn credentials_are_a_name_and_exactly_one_secret() {
+        let cases = [
+            ("password = \"p\"", true),
+            ("token = \"t\"", true),
+            ("token_file = \"/run/token\"", true),
+            ("token_command = [\"/usr/bin/token\", \"mail\"]", true),
+            ("token_command = []", false),
+            ("password = \"p\", token = \"t\"", false),
+            ("pasword = \"p\"", false),
+        ];
+        for (secret, good) in cases {
+            let text = format!("host = \"a\"\ncredentials = {{ username = \"ann\", {secret} }}");
+            assert_eq!(toml::from_str::<RelaySettings>(&text).is_ok(), good, "{secret}");
+        }
+        assert!(toml::from_str::<RelaySettings>("host = \"a\"\ncredentials = { username = \"ann\" }").is_err());
+    }
+
+    #[test]
     fn settings_that_cannot_work_are_named() {
         let cases = [
             ("host = \"\"", "host"),
@@ -170,6 +247,8 @@ mod tests {
             ("host = \"a\"\nhello_name = \"a b\"", "hello_name"),
             ("host = \"a\"\ntimeouts = { dot_seconds = 0 }", "timeout"),
             ("host = \"a\"\nmessages_per_connection = 0", "messages_per_connection"),
+            ("host = \"a\"\nminutes_per_connection = 0", "minutes_per_connection"),
+            ("host = \"a.example\"\nsecurity = \"opportunistic\"\ncredentials = { username = \"a\", token = \"b\" }", "credentials"),
         ];
         for (text, word) in cases {
             let settings: RelaySettings = toml::from_str(text).unwrap();

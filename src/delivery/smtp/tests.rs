@@ -105,6 +105,7 @@ fn settings() -> RelaySettings {
         root_certificates: None,
         timeouts: Timeouts::default(),
         messages_per_connection: 100,
+        minutes_per_connection: 5,
     }
 }
 
@@ -301,7 +302,8 @@ async fn a_dropped_call_leaves_no_connection_to_go_on_with() {
 async fn what_cannot_be_sent_is_unsupported_and_the_connection_unharmed() {
     let done = [Message(STUFFED), Say("250 ok\r\n")];
     let (mut connection, relay) = connection([&GREETING[..], &COMMANDS, &[READY], &done].concat()).await;
-    let cases: [(&str, &str, &[u8], Unsupported); 7] = [
+    let cases: [(&str, &str, &[u8], Unsupported); 8] = [
+        (FROM, TO, "Subject: x\r\n\r\né\r\n".as_bytes(), Unsupported::NeedsEightBitMime),
         (FROM, "आन@example.net", MESSAGE, Unsupported::NeedsSmtpUtf8),
         (FROM, TO, "To: é\r\n".as_bytes(), Unsupported::NeedsSmtpUtf8),
         (FROM, "jane", MESSAGE, Unsupported::Recipient(UnusableAddress::Malformed)),
@@ -339,6 +341,52 @@ async fn size_and_international_names_are_announced_where_offered() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_body_of_eight_bits_is_announced_where_that_is_offered() {
+    let script = vec![
+        Say("220 x\r\n"),
+        Hear("EHLO"),
+        Say("250-x\r\n250 8BITMIME\r\n"),
+        Hear("MAIL FROM:<b+abc234@bounce.example.org> BODY=8BITMIME\r\n"),
+        Say("250 ok\r\n"),
+        COMMANDS[1],
+        Say("250 ok\r\n"),
+        COMMANDS[2],
+        Say("354 go\r\n"),
+        Message("Subject: x\r\n\r\né\r\n.\r\n"),
+        Say("250 ok\r\n"),
+        // The next letter needs nothing of the kind.
+        Hear("MAIL FROM:<b+abc234@bounce.example.org>\r\n"),
+        Say("550 no\r\n"),
+    ];
+    let (mut connection, relay) = connection([&script[..], &RESET].concat()).await;
+    let outcome = connection.transact(FROM, TO, "Subject: x\r\n\r\né\r\n".as_bytes(), go()).await;
+    assert!(matches!(outcome, Outcome::Accepted { .. }), "{outcome:?}");
+    connection.transact(FROM, TO, MESSAGE, go()).await;
+    drop(connection);
+    relay.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_is_replaced_when_old_or_left_alone() {
+    let one = [&COMMANDS[..], &[READY, Message(STUFFED), Say("250 ok\r\n")]].concat();
+    let (mut connection, relay) = connection([&GREETING[..], &one.repeat(15)].concat()).await;
+    let mut minutes = 0.0;
+    while connection.usable() {
+        assert!(matches!(connection.transact(FROM, TO, MESSAGE, go()).await, Outcome::Accepted { .. }));
+        tokio::time::advance(Duration::from_secs(24)).await;
+        minutes += 0.4;
+    }
+    assert!((4.9..5.5).contains(&minutes), "five minutes, as set: {minutes}");
+    relay.abort();
+    let (connection, relay) = self::connection(GREETING.to_vec()).await;
+    tokio::time::advance(Duration::from_secs(29)).await;
+    assert!(connection.usable());
+    tokio::time::advance(Duration::from_secs(2)).await;
+    assert!(!connection.usable(), "the relay may have closed it by now");
+    relay.abort();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_connection_is_used_for_as_many_messages_as_set() {
     let one = [&COMMANDS[..], &[READY, Message(STUFFED), Say("250 ok\r\n")]].concat();
     let script = [&GREETING[..], &one, &one].concat();
@@ -355,8 +403,11 @@ async fn a_connection_is_used_for_as_many_messages_as_set() {
 }
 
 fn signing_in() -> RelaySettings {
-    let credentials = Some(Credentials { username: "ann".to_owned(), password: "secret".to_owned() });
-    RelaySettings { credentials, ..settings() }
+    signing_in_with(Secret::Password("secret".to_owned()))
+}
+
+fn signing_in_with(secret: Secret) -> RelaySettings {
+    RelaySettings { credentials: Some(Credentials { username: "ann".to_owned(), secret }), ..settings() }
 }
 
 /// What opening ends in, as a word and a stage.
@@ -369,6 +420,7 @@ fn name(result: &Result<Connection, SmtpFault>) -> (&'static str, Option<Stage>)
         Err(SmtpFault::NoStartTls) => ("no STARTTLS", None),
         Err(SmtpFault::Tls { .. }) => ("TLS", None),
         Err(SmtpFault::NoMechanism) => ("no mechanism", None),
+        Err(SmtpFault::NoToken { .. }) => ("no token", None),
         Err(SmtpFault::Refused { stage, .. }) => ("refused", Some(*stage)),
         Err(SmtpFault::Broken { stage, .. }) => ("broken", Some(*stage)),
     }
@@ -385,6 +437,16 @@ async fn opening_ends_as_it_should_at_every_stage() {
     let auth_ehlo = [Say("220 x\r\n"), Hear("EHLO"), Say("250-x\r\n250 AUTH PLAIN LOGIN\r\n")];
     let login_ehlo = [Say("220 x\r\n"), Hear("EHLO"), Say("250-x\r\n250 AUTH LOGIN\r\n")];
     let tls_ehlo = [Say("220 x\r\n"), Hear("EHLO"), Say("250-x\r\n250 STARTTLS\r\n"), Hear("STARTTLS\r\n")];
+    let opportunistic = RelaySettings { security: Security::Opportunistic, ..settings() };
+    let token = signing_in_with(Secret::Token(TokenSource::Written("ya29.secret".to_owned())));
+    let printed =
+        |words: &[&str]| signing_in_with(Secret::Token(TokenSource::Command(words.iter().map(|word| (*word).to_owned()).collect())));
+    let (echo, fails) = (printed(&["/bin/echo", "ya29.secret"]), printed(&["/bin/false"]));
+    let (silent, missing) = (printed(&["/bin/true"]), printed(&["/no/such/program"]));
+    let no_file = signing_in_with(Secret::Token(TokenSource::File("/no/such/file".into())));
+    let token_ehlo = [Say("220 x\r\n"), Hear("EHLO"), Say("250-x\r\n250 AUTH PLAIN XOAUTH2\r\n")];
+    // user=ann^Aauth=Bearer ya29.secret^A^A
+    let bearer = Hear("AUTH XOAUTH2 dXNlcj1hbm4BYXV0aD1CZWFyZXIgeWEyOS5zZWNyZXQBAQ==\r\n");
     let login = [Hear("AUTH LOGIN\r\n"), Say("334 VXNlcm5hbWU6\r\n"), Hear("YW5u\r\n"), Say("334 UGFzc3dvcmQ6\r\n"), Hear("c2VjcmV0\r\n")];
     let cases: Vec<Opening> = vec![
         (&plain, vec![Hang], ("timed out", Some(Stage::Connect))),
@@ -406,6 +468,23 @@ async fn opening_ends_as_it_should_at_every_stage() {
         (&auth, [&login_ehlo[..], &login, &[Say("535 no\r\n")]].concat(), ("refused", Some(Stage::Auth))),
         (&auth, [&login_ehlo[..], &[Hear("AUTH LOGIN"), Say("334 c29tZXRoaW5n\r\n")]].concat(), ("broken", Some(Stage::Auth))),
         (&auth, vec![Say("220 x\r\n"), Hear("EHLO"), Say("250-x\r\n250 AUTH CRAM-MD5\r\n")], ("no mechanism", None)),
+        (&token, [&token_ehlo[..], &[bearer, Say("235 ok\r\n")]].concat(), ("open", None)),
+        (&echo, [&token_ehlo[..], &[bearer, Say("235 ok\r\n")]].concat(), ("open", None)),
+        // An expired token: the reason is asked for by an empty line before the refusal comes.
+        (
+            &token,
+            [&token_ehlo[..], &[bearer, Say("334 eyJzdGF0dXMiOiI0MDAifQ==\r\n"), Hear("\r\n"), Say("535 5.7.8 expired\r\n")]].concat(),
+            ("refused", Some(Stage::Auth)),
+        ),
+        (&token, [&token_ehlo[..], &[bearer, Hang]].concat(), ("timed out", Some(Stage::Auth))),
+        (&token, auth_ehlo.to_vec(), ("no mechanism", None)),
+        (&fails, token_ehlo.to_vec(), ("no token", None)),
+        (&silent, token_ehlo.to_vec(), ("no token", None)),
+        (&missing, token_ehlo.to_vec(), ("no token", None)),
+        (&no_file, token_ehlo.to_vec(), ("no token", None)),
+        (&opportunistic, GREETING.to_vec(), ("open", None)),
+        (&opportunistic, [&tls_ehlo[..], &[Say("220 go\r\n"), Swallow(1), Close]].concat(), ("TLS", None)),
+        (&opportunistic, [&tls_ehlo[..], &[Say("454 not now\r\n")]].concat(), ("refused", Some(Stage::Hello))),
     ];
     for (number, (settings, script, expected)) in cases.into_iter().enumerate() {
         let ends_by_itself = !script.iter().any(|step| matches!(step, Hang));
@@ -468,10 +547,10 @@ async fn tls_relay(mut stream: DuplexStream, plain: bool) {
 
 #[tokio::test(start_paused = true)]
 async fn messages_go_over_tls_from_the_start_and_after_starttls() {
-    for security in [Security::Tls, Security::StartTls] {
+    for security in [Security::Tls, Security::StartTls, Security::Opportunistic] {
         let settings = RelaySettings { security, root_certificates: Some(test_file("ca.pem")), ..signing_in() };
         let (ours, theirs) = duplex(64 * 1024);
-        let relay = tokio::spawn(tls_relay(theirs, security == Security::StartTls));
+        let relay = tokio::spawn(tls_relay(theirs, security != Security::Tls));
         let mut stream: wire::Stream = Box::new(ours);
         if security == Security::Tls {
             stream = tls::wrap(stream, &settings).await.unwrap();

@@ -70,10 +70,12 @@ impl Reply {
 pub(super) struct Offers {
     pub pipelining: bool,
     pub size: bool,
+    pub eight_bit_mime: bool,
     pub smtp_utf8: bool,
     pub start_tls: bool,
     pub auth_plain: bool,
     pub auth_login: bool,
+    pub auth_xoauth2: bool,
 }
 
 impl Offers {
@@ -87,12 +89,14 @@ impl Offers {
             match words.next().unwrap_or_default() {
                 "PIPELINING" => offers.pipelining = true,
                 "SIZE" => offers.size = true,
+                "8BITMIME" => offers.eight_bit_mime = true,
                 "SMTPUTF8" => offers.smtp_utf8 = true,
                 "STARTTLS" => offers.start_tls = true,
                 "AUTH" => {
                     for mechanism in words {
                         offers.auth_plain |= mechanism == "PLAIN";
                         offers.auth_login |= mechanism == "LOGIN";
+                        offers.auth_xoauth2 |= mechanism == "XOAUTH2";
                     }
                 }
                 _ => {}
@@ -240,8 +244,19 @@ mod tests {
 
     #[test]
     fn offers_are_read_in_any_case() {
-        let offers = Offers::read(&reply(250, &["relay SMTPUTF8", "pipelining", "Size 1000", "AUTH=LOGIN", "auth cram-md5 plain", "X"]));
-        let expected = Offers { pipelining: true, size: true, auth_plain: true, auth_login: true, ..Offers::default() };
+        let offers = Offers::read(&reply(
+            250,
+            &["relay SMTPUTF8", "pipelining", "Size 1000", "AUTH=LOGIN", "auth cram-md5 plain xoauth2", "8bitmime", "X"],
+        ));
+        let expected = Offers {
+            pipelining: true,
+            size: true,
+            eight_bit_mime: true,
+            auth_plain: true,
+            auth_login: true,
+            auth_xoauth2: true,
+            ..Offers::default()
+        };
         assert_eq!(offers, expected);
     }
 
