@@ -99,7 +99,7 @@ const DOORS: [(&str, &[&str]); 20] = [
 ];
 
 /// Outside crates and the places they live in: a path ends with one of these, or has one of these folders in it.
-const HOMES: [(&str, &[&str]); 15] = [
+const HOMES: [(&str, &[&str]); 16] = [
     ("diesel", &["db/", "schema.rs", "store.rs", "store/"]),
     ("diesel_migrations", &["db/"]),
     ("actix_web", &["web/"]),
