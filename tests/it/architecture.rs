@@ -111,7 +111,7 @@ const HOMES: [(&str, &[&str]); 16] = [
     ("rustix", &["tracking/"]),
     ("askama", &["web/"]),
     ("lettre", &["delivery/"]),
-    ("ring", &["delivery/", "app/networks.rs", "web/front/tls.rs"]),
+    ("ring", &["delivery/", "app/networks.rs", "app/preflight/links.rs", "web/front/tls.rs"]),
     ("rsa", &["delivery/dkim/"]),
     ("hickory_resolver", &["app/domain/"]),
     ("statrs", &["stats/"]),

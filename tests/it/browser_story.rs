@@ -102,7 +102,7 @@ async fn write_a_campaign(browser: &Browser, address: &str) -> Result<()> {
     }
     let choose = "document.querySelector('#list').value = 'customers'; document.querySelector('[name=metric][value=open]').checked = true";
     browser.execute(choose, serde_json::json!([])).await?;
-    browser.click("#campaign-form button[type=submit]").await?;
+    browser.click("#campaign-form button[type=submit].primary").await?;
     // A mistake is told beside the form, and nothing typed is lost.
     let complaint = wait_for_text(browser, "frist_name").await?;
     assert!(complaint.contains("first_name"), "{complaint}");
@@ -111,7 +111,7 @@ async fn write_a_campaign(browser: &Browser, address: &str) -> Result<()> {
     browser
         .execute("const b = document.querySelector('#body'); b.value = b.value.replace('frist', 'first')", serde_json::json!([]))
         .await?;
-    browser.click("#campaign-form button[type=submit]").await?;
+    browser.click("#campaign-form button[type=submit].primary").await?;
     wait_for_text(browser, "Seal and launch").await?;
     Ok(())
 }

@@ -27,6 +27,10 @@ on_both_engines!(
     who_agrees_to_less_before_the_letter_leaves_is_in_no_rate,
 );
 
+/// The tally of the enrolled after recipients were taken away by hand.
+const TALLY_ANEW: &str = "UPDATE tally SET value = (SELECT COUNT(*) FROM subject WHERE subject.campaign = tally.campaign \
+    AND subject.part = tally.part AND subject.variant = tally.variant) WHERE name = 'enrolled'";
+
 /// People at three providers in three modes.
 fn mixed(count: usize) -> String {
     let domains = ["gmail.com", "outlook.com", "example.org"];
@@ -88,6 +92,7 @@ async fn a_crash_between_plan_and_subjects_is_repaired_by_running_it_again(engin
     unrelease(&world, 1, 40);
     world.sql(Room::Ledger, "UPDATE campaign SET state = 'sealed', sending_at = NULL, enrolled_at = NULL");
     world.sql(Room::Ledger, "DELETE FROM subject WHERE pseudonym < 'k'");
+    world.sql(Room::Ledger, TALLY_ANEW);
     world.restart();
     assert_eq!(world.state("autumn"), "sealed");
     world.launch("autumn").unwrap();
@@ -114,6 +119,7 @@ async fn a_crash_before_the_release_is_repaired_by_background_work(engine: Engin
     unrelease(&world, 2, 10);
     world.sql(Room::Ledger, "UPDATE campaign SET state = 'sealed', sending_at = NULL, enrolled_at = NULL WHERE number = 2");
     world.sql(Room::Ledger, "DELETE FROM subject WHERE campaign = 2");
+    world.sql(Room::Ledger, TALLY_ANEW);
     world.restart();
     world.deliver_everything().await;
     assert_eq!((world.received().len(), world.state("winter")), (20, "observing"));
@@ -136,6 +142,7 @@ async fn a_half_made_plan_is_made_again_by_background_work(engine: Engine) {
     world.sql(Room::Vault, "UPDATE enrolment SET planned_at = NULL");
     world.sql(Room::Ledger, "UPDATE campaign SET state = 'sealed', sending_at = NULL, enrolled_at = NULL");
     world.sql(Room::Ledger, "DELETE FROM subject");
+    world.sql(Room::Ledger, TALLY_ANEW);
     world.restart();
     world.tidy();
     assert_eq!(world.state("autumn"), "sealed", "the planner may still be alive");

@@ -199,7 +199,7 @@ const HOSTILE: &str = r##"<html><head><script>window.ran = 1; top.document.title
 <style>@import url(https://evil.example/x.css); p { color: #123456 }</style><meta http-equiv="refresh" content="0;url=/healthz"></head>
 <body onload="window.ran = 2"><p id="words">Words that are read by people, ten of them at least here.</p>
 <img src="data:image/png;base64,AAAA" alt="broken" onerror="window.ran = 3">
-<a id="link" href="javascript:void(window.ran = 4)">click</a> <a href="https://example.org/">on</a>
+<a id="link" href="https://example.org/" onclick="window.ran = 4">click</a> <a href="https://example.org/">on</a>
 <svg onload="window.ran = 5" width="1" height="1"><a xlink:href="javascript:void(window.ran = 6)"><text>x</text></a></svg>
 <iframe srcdoc="<script>top.ran = 7</script>"></iframe><form action="/logout"><button id="button" formaction="/logout">go</button></form>
 <details open ontoggle="window.ran = 8"><summary>x</summary></details></body></html>"##;

@@ -246,6 +246,7 @@ async fn a_newer_rule_set_is_run_over_stored_hits_by_command(engine: Engine) {
     world.click(&open.links()[0], SCANNER).await;
     world.load();
     world.sql(Room::Ledger, older);
+    world.lab.ledger.write(events::reset_projection).unwrap();
     assert_eq!((tally(&world, Tally::UnknownClick), tally(&world, Tally::ScannerClick)), (2, 0));
     let autumn = world.campaign("autumn");
     let dry = reclassify(&world.lab, &autumn, true).unwrap();
