@@ -1,7 +1,7 @@
 //! The composition root: configuration, clock and randomness, databases, background work, and what a user can do as verbs.
 //!
 //! Cast: [`config`] (one struct, the embedded defaults are the defaults), [`clock`] (wall time and fresh ids), [`keyfile`], [`lab`]
-//! (everything put together once and passed on), [`campaigns`], [`people`], [`letters`], [`images`] and [`assignment`] (what web,
+//! (everything put together once and passed on), [`accounts`], [`campaigns`], [`people`], [`letters`], [`images`] and [`assignment`] (what web,
 //! command line and API all call), [`domain`] (whether a sender proves who it is), [`proof`] (that letters differ in one element),
 //! [`preflight`] (the list before launch), [`preview`] and [`test_mail`] (letters before they leave), [`jobs`] (background work),
 //! [`outpost`] (what answers pixels and links, without people), [`roles`] (which of all this a process does), [`proxies`] (whose word
@@ -9,6 +9,7 @@
 //!
 //! It holds no SQL and no markup; it is the only place below the shells that reads the clock.
 
+pub mod accounts;
 pub mod assignment;
 pub mod campaigns;
 pub mod clock;

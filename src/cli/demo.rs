@@ -20,6 +20,7 @@ use indicatif::{MultiProgress, ProgressBar};
 use jiff::SignedDuration;
 use tokio::sync::oneshot;
 
+use crate::app::accounts;
 use crate::app::campaigns::{self, Progress};
 use crate::app::clock::{self, Clock};
 use crate::app::config::{self, Config, LogFormat};
@@ -206,7 +207,7 @@ fn sign_letters(settings: &mut Config, mail: Option<&Path>) -> anyhow::Result<()
 
 fn create_account(lab: &Lab) -> anyhow::Result<String> {
     let password: String = data_encoding::HEXLOWER.encode(&clock::fresh()[..6]);
-    super::user::create(lab, "demo", Role::Administrator, &password)?;
+    accounts::create(lab, "demo", Role::Administrator, &password)?;
     Ok(password)
 }
 

@@ -3,13 +3,12 @@
 use std::io::{BufRead, IsTerminal};
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 
-use crate::app::clock;
+use crate::app::accounts;
 use crate::app::lab::Lab;
-use crate::ids::EventId;
-use crate::vault::account::{Account, Role, hash_password, key_hash};
-use crate::vault::store;
+use crate::report::wording::moment;
+use crate::vault::account::Role;
 
 /// Create accounts, set passwords, give out API keys.
 #[derive(Debug, clap::Subcommand)]
@@ -22,6 +21,8 @@ pub(super) enum User {
         #[arg(long)]
         administrator: bool,
     },
+    /// Every account, and what its API keys are for
+    List,
     /// Set another password, read from standard input; sessions end and API keys are withdrawn
     Password {
         /// The name typed at login
@@ -40,58 +41,43 @@ pub(super) enum User {
         /// The name typed at login
         login: String,
     },
+    /// Remove an account with its sessions and API keys; the last administrator stays
+    Remove {
+        /// The name typed at login
+        login: String,
+    },
 }
 
 pub(super) fn run(command: &User, lab: &Lab) -> anyhow::Result<ExitCode> {
     match command {
         User::Create { login, administrator } => {
             let role = if *administrator { Role::Administrator } else { Role::Marketer };
-            create(lab, login, role, &read_password()?)?;
+            accounts::create(lab, login, role, &read_password()?)?;
             println!("Account {login} is created as {}.", role.as_str());
         }
-        User::Password { login } => {
-            let hash = hash_password(&read_password()?, clock::fresh())?;
-            // Whoever changes a password wants everybody out who came in with the old one, programs too.
-            let known = lab.vault.write(|conn| {
-                store::api_keys_clear(conn, login)?;
-                store::set_password(conn, login, &hash)
-            })?;
-            if !known {
-                bail!("there is no account {login:?}");
+        User::List => {
+            for listed in accounts::all(lab)? {
+                println!("{}, {}, since {}", listed.account.login, listed.account.role.as_str(), moment(listed.created_at));
+                for (label, at) in listed.api_keys {
+                    println!("    API key for {label}, since {}", moment(at));
+                }
             }
+        }
+        User::Password { login } => {
+            accounts::set_password(lab, login, &read_password()?)?;
             println!("The password is set; sessions of {login} have ended and its API keys are withdrawn.");
         }
-        User::ApiKey { login, label } => println!("{}", create_key(lab, login, label)?),
+        User::ApiKey { login, label } => println!("{}", accounts::make_api_key(lab, login, label)?),
         User::RevokeApiKeys { login } => {
-            let withdrawn = lab.vault.write(|conn| store::api_keys_clear(conn, login))?;
+            let withdrawn = accounts::withdraw_api_keys(lab, login)?;
             println!("{withdrawn} keys of {login} are withdrawn.");
+        }
+        User::Remove { login } => {
+            accounts::remove(lab, login)?;
+            println!("Account {login} is removed; its sessions have ended and its API keys are withdrawn.");
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Creates an account.
-///
-/// # Errors
-/// When the login is taken, or the password too short.
-pub(super) fn create(lab: &Lab, login: &str, role: Role, password: &str) -> anyhow::Result<()> {
-    if login.trim().is_empty() || login.chars().count() > 200 {
-        bail!("a login is 1 to 200 characters");
-    }
-    let hash = hash_password(password, clock::fresh())?;
-    let account = Account { id: EventId::from_bytes(clock::fresh()).to_string(), login: login.trim().to_owned(), role };
-    lab.vault
-        .write(|conn| store::create_account(conn, &account, &hash, lab.clock.now()))
-        .map_err(|error| if error.is_duplicate() { anyhow::anyhow!("there is an account {login:?} already") } else { error.into() })
-}
-
-fn create_key(lab: &Lab, login: &str, label: &str) -> anyhow::Result<String> {
-    let key = data_encoding::HEXLOWER.encode(&clock::fresh_key());
-    lab.vault.write(|conn| {
-        let Some((account, _)) = store::account_by_login(conn, login)? else { bail!("there is no account {login:?}") };
-        store::create_api_key(conn, &key_hash(&key), &account.id, label, lab.clock.now())?;
-        Ok(key)
-    })
 }
 
 fn read_password() -> anyhow::Result<String> {

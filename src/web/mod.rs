@@ -17,6 +17,7 @@ pub mod error;
 pub mod form;
 pub mod frame;
 pub mod front;
+mod listing;
 mod misses;
 mod public;
 mod review;

@@ -64,6 +64,7 @@ on_both_engines!(
     programs_compare_letters_and_read_the_proof,
     a_result_names_chances_guards_and_power_and_is_saved_as_scripts,
     a_senders_domain_is_looked_up_on_the_page_and_by_programs,
+    accounts_are_made_changed_and_removed_on_the_page,
 );
 
 /// The real server over a world's lab; ends with this value.
@@ -1119,4 +1120,87 @@ async fn programs_compare_letters_and_read_the_proof(engine: Engine) {
     let shown = server.send(Method::GET, "/api/v1/campaigns/story", &with_key, "").await.json();
     assert_eq!((&kept["kept"], &kept["hash"]), (&true.into(), &shown["proof"]["hash"]), "{shown}");
     assert_eq!(shown["proof"]["hash"].as_str().map(str::len), Some(64));
+}
+
+async fn accounts_are_made_changed_and_removed_on_the_page(engine: Engine) {
+    let world = sent(engine).await;
+    accounts(&world.lab);
+    let server = Server::start(&world.lab);
+    let ada = server.log_in("ada").await;
+    let secret = server.get("/accounts", &ada).await.csrf();
+    let refused = server
+        .post(
+            "/accounts",
+            &ada,
+            &[("csrf", &secret), ("new_login", "eve"), ("role", "marketer"), ("password", "short"), ("password_again", "short")],
+        )
+        .await;
+    assert!(
+        refused.status == 422 && refused.text().contains("at least 10 characters") && refused.text().contains("value=\"eve\""),
+        "{}",
+        refused.text()
+    );
+    let taken = server
+        .post(
+            "/accounts",
+            &ada,
+            &[("csrf", &secret), ("new_login", "max"), ("role", "marketer"), ("password", PASSWORD), ("password_again", PASSWORD)],
+        )
+        .await;
+    assert!(taken.status == 422 && taken.text().contains("already"), "{}", taken.text());
+    let made = server
+        .post(
+            "/accounts",
+            &ada,
+            &[("csrf", &secret), ("new_login", "eve"), ("role", "marketer"), ("password", PASSWORD), ("password_again", PASSWORD)],
+        )
+        .await;
+    assert_eq!(made.header("location"), "/accounts?done=account", "{}", made.text());
+
+    // Eve makes herself a key, which works, and changes her password, which withdraws it.
+    let eve = server.log_in("eve").await;
+    let own = server.get("/account", &eve).await;
+    assert!(own.text().contains("as marketer.") && !own.text().contains("/accounts\""), "{}", own.text());
+    let secret_of_eve = own.csrf();
+    let shown = server.post("/account/api-key", &eve, &[("csrf", &secret_of_eve), ("label", "nightly import")]).await.text();
+    let key =
+        shown.split("Bearer ").nth(1).and_then(|rest| rest.split('<').next()).unwrap_or_else(|| panic!("no key on {shown}")).to_owned();
+    let by_program = |key: String| {
+        let server = &server;
+        async move { server.send(Method::GET, "/api/v1/lists/customers/people", &[("authorization", &format!("Bearer {key}"))], "").await }
+    };
+    let export = by_program(key.clone()).await;
+    assert!(export.status == 200 && export.text().contains("anna@example.com"), "{}", export.text());
+    let listed = server.get("/account", &eve).await.text();
+    assert!(listed.contains("nightly import") && !listed.contains(&key), "a key is shown once");
+    let change = |current: &'static str| {
+        [
+            ("csrf", secret_of_eve.clone()),
+            ("current", current.to_owned()),
+            ("password", "quite another one".to_owned()),
+            ("password_again", "quite another one".to_owned()),
+        ]
+    };
+    let post = |fields: [(&'static str, String); 4]| {
+        let (server, eve) = (&server, eve.clone());
+        async move { server.post("/account/password", &eve, &fields.each_ref().map(|(name, value)| (*name, value.as_str()))).await }
+    };
+    let wrong = post(change("not the password")).await;
+    assert!(wrong.status == 422 && wrong.text().contains("Nothing was changed"), "{}", wrong.text());
+    // A wrong password makes the next try wait.
+    world.lab.clock.advance(jiff::SignedDuration::from_mins(10));
+    let changed = post(change(PASSWORD)).await;
+    assert_eq!(changed.header("location"), "/account?done=password", "{}", changed.text());
+    assert_eq!(server.get("/account", &changed.cookies()).await.status, 200, "this browser stays logged in");
+    assert_eq!(server.get("/account", &eve).await.status, 303, "the session before has ended");
+    assert_eq!(by_program(key).await.status, 401, "keys made with the old password are withdrawn");
+
+    // The administrator removes her, but not himself as the last one.
+    let unticked = server.post("/accounts/remove", &ada, &[("csrf", &secret), ("login", "eve")]).await;
+    assert!(unticked.status == 422 && unticked.text().contains("cannot be undone"), "{}", unticked.text());
+    let removed = server.post("/accounts/remove", &ada, &[("csrf", &secret), ("login", "eve"), ("confirmed", "yes")]).await;
+    assert_eq!(removed.header("location"), "/accounts?done=removed", "{}", removed.text());
+    assert_eq!(server.get("/account", &changed.cookies()).await.status, 303);
+    let last = server.post("/accounts/remove", &ada, &[("csrf", &secret), ("login", "ada"), ("confirmed", "yes")]).await;
+    assert!(last.status == 422 && last.text().contains("last administrator"), "{}", last.text());
 }

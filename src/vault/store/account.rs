@@ -3,6 +3,7 @@
 use diesel::prelude::*;
 use jiff::Timestamp;
 
+use super::moment;
 use crate::db::{DbError, DbResult, VaultConn};
 use crate::vault::account::{Account, Role, Session};
 use crate::vault::schema::{account, api_key, session};
@@ -113,6 +114,25 @@ pub fn api_key_account(conn: &mut VaultConn, key_hash: &str) -> DbResult<Option<
 pub fn api_keys_clear(conn: &mut VaultConn, login: &str) -> DbResult<usize> {
     let ids = account::table.filter(account::login.eq(login)).select(account::id);
     Ok(diesel::delete(api_key::table.filter(api_key::account_id.eq_any(ids))).execute(conn.sql())?)
+}
+
+/// Every account with when it was made, by login.
+pub fn accounts(conn: &mut VaultConn) -> DbResult<Vec<(Account, Timestamp)>> {
+    let rows: Vec<(String, String, String, i64)> =
+        account::table.order(account::login).select((account::id, account::login, account::role, account::created_at)).load(conn.sql())?;
+    rows.into_iter().map(|(id, login, role, at)| Ok((read_account((id, login, role))?, moment(at)?))).collect()
+}
+
+/// Every API key as (account, label, when it was made), the oldest first; the keys themselves are known to nobody.
+pub fn api_keys(conn: &mut VaultConn) -> DbResult<Vec<(String, String, Timestamp)>> {
+    let rows: Vec<(String, String, i64)> =
+        api_key::table.order(api_key::created_at).select((api_key::account_id, api_key::label, api_key::created_at)).load(conn.sql())?;
+    rows.into_iter().map(|(owner, label, at)| Ok((owner, label, moment(at)?))).collect()
+}
+
+/// Removes an account with its sessions and API keys; answers whether there was such a login.
+pub fn remove_account(conn: &mut VaultConn, login: &str) -> DbResult<bool> {
+    Ok(diesel::delete(account::table.filter(account::login.eq(login))).execute(conn.sql())? > 0)
 }
 
 fn read_account((id, login, role): (String, String, String)) -> DbResult<Account> {

@@ -9,8 +9,8 @@ mod people;
 mod upsert;
 
 pub use account::{
-    account_by_login, account_count, api_key_account, api_keys_clear, create_account, create_api_key, create_session, end_session,
-    session_by_key, set_password,
+    account_by_login, account_count, accounts, api_key_account, api_keys, api_keys_clear, create_account, create_api_key, create_session,
+    end_session, remove_account, session_by_key, set_password,
 };
 pub use export::{ExportedPerson, exported_people};
 pub use people::{

@@ -94,7 +94,7 @@ pub async fn check(web: web::Data<Web>, request: HttpRequest, form: OpenForm) ->
 }
 
 /// The account with this login and password. An unknown login is checked against a decoy, so that it takes as long.
-async fn account(web: &Web, login: &str, password: &str) -> Result<Option<Account>, Fault> {
+pub(super) async fn account(web: &Web, login: &str, password: &str) -> Result<Option<Account>, Fault> {
     let (login, password, decoy) = (login.to_owned(), password.to_owned(), web.decoy_hash.clone());
     let _turn = web.password_checks.acquire().await.map_err(Fault::internal)?;
     web.run(move |lab| {

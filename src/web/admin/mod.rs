@@ -1,9 +1,10 @@
 //! Pages of people who log in: marketers and administrators.
 //!
 //! One file per group of pages; `steer` holds the forms that change a campaign's life, `draft` those that write it,
-//! `letter` looks into a letter that is being written, `images` takes pictures in, `preflight` and `preview`
+//! `accounts` says who may log in, `letter` looks into a letter that is being written, `images` takes pictures in, `preflight` and `preview`
 //! show what would leave.
 
+pub mod accounts;
 pub mod assignment;
 pub mod campaign;
 pub mod campaign_text;

@@ -1,18 +1,15 @@
 //! Lists and the people on them. The only pages that show names and addresses.
 
-use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
-use futures_util::StreamExt as _;
-use tokio::sync::mpsc;
 
 use super::steer::done;
 use crate::db::DbError;
 use crate::ids::SubscriberId;
-use crate::vault::import::{ExportError, export as write_list};
 use crate::vault::people::{List, Suppression};
 use crate::vault::store::{self as store, ExportedPerson};
 use crate::web::error::Fault;
 use crate::web::form::Fields;
+use crate::web::listing::list_as_csv;
 use crate::web::session::User;
 use crate::web::view::format::{DASH, count};
 use crate::web::view::people::{ListRow, ListView, PeopleView, PersonRow};
@@ -117,43 +114,7 @@ fn person_row(person: &ExportedPerson) -> PersonRow {
     }
 }
 
-/// `GET /people/lists/{name}/export.csv`: written while it is read, so that a long list needs no memory.
+/// `GET /people/lists/{name}/export.csv`
 pub async fn export(web: web::Data<Web>, _user: User, name: web::Path<String>) -> Result<HttpResponse, Fault> {
-    let name = name.into_inner();
-    let asked = name.clone();
-    let known = web.run(move |lab| lab.vault.read(store::list_names).map(|names| names.contains(&asked))).await?;
-    if !known {
-        return Err(Fault::Missing(format!("There is no list named {name:?}.")));
-    }
-    let (chunks, receiver) = mpsc::channel::<Result<web::Bytes, std::io::Error>>(8);
-    let lab = web.lab.clone();
-    tokio::task::spawn_blocking(move || {
-        let out = std::io::BufWriter::with_capacity(64 * 1024, Chunks(chunks.clone()));
-        if let Err(error) = lab.vault.read(|conn| write_list(conn, &name, out)) {
-            // Nobody is there any more when the browser went away; anything else must break the download off, not end it early.
-            if let ExportError::Database(error) = &error {
-                tracing::error!(error = error as &dyn std::error::Error, "a list could not be exported");
-            }
-            let _ = chunks.blocking_send(Err(std::io::Error::other("the export broke off")));
-        }
-    });
-    let body = futures_util::stream::unfold(receiver, |mut receiver| async move { receiver.recv().await.map(|chunk| (chunk, receiver)) });
-    Ok(HttpResponse::Ok()
-        .content_type("text/csv; charset=utf-8")
-        .insert_header((header::CONTENT_DISPOSITION, "attachment; filename=\"people.csv\""))
-        .streaming(body.boxed()))
-}
-
-/// Hands written bytes to the answer as it goes out.
-struct Chunks(mpsc::Sender<Result<web::Bytes, std::io::Error>>);
-
-impl std::io::Write for Chunks {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let sent = self.0.blocking_send(Ok(web::Bytes::copy_from_slice(bytes)));
-        sent.map(|()| bytes.len()).map_err(|_| std::io::ErrorKind::BrokenPipe.into())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
+    list_as_csv(&web, name.into_inner()).await
 }

@@ -39,6 +39,10 @@ pub fn done(request: &HttpRequest) -> Vec<Flash> {
         "scheduled" => (Tone::Good, "The time of the first letter is set."),
         "resumed" => (Tone::Good, "Sending goes on."),
         "decided" => (Tone::Good, "Decided. The rest of the list gets the chosen variant."),
+        "password" => (Tone::Good, "The password is changed; sessions have ended, API keys are withdrawn."),
+        "withdrawn" => (Tone::Good, "The API keys are withdrawn. Programs that used them are refused from now on."),
+        "account" => (Tone::Good, "The account is made."),
+        "removed" => (Tone::Good, "The account is removed."),
         "closed" => (Tone::Good, "Closed. Nothing more is sent or recorded."),
         _ => return Vec::new(),
     };

@@ -1,6 +1,6 @@
 //! The HTTP API: the same verbs as pages and command line, in JSON, for programs with an API key.
 //!
-//! Errors are `{"error": …, "problems": […]}`; no answer holds a person.
+//! Errors are `{"error": …, "problems": […]}`; no answer but an exported list holds a person.
 
 pub mod campaigns;
 pub mod domain;
@@ -38,6 +38,7 @@ fn purpose(method: &Method, path: &str) -> &'static str {
     match (method.as_str(), last) {
         (_, "status") => "Whether every letter and hit is accounted for, how far background work is, and what the tracker does now.",
         ("GET", "lists") => "Every list with how many people are on it.",
+        ("GET", "people") => "Export a list as CSV: addresses, merge fields, what each agreed to, who may not be mailed.",
         (_, "people") => {
             "Import people: the body is a CSV file with a header. Query: recording_mode, consent_source, consent_date for lines that state none."
         }

@@ -1,4 +1,4 @@
-//! Lists and imports.
+//! Lists, imports and exports.
 
 use std::ops::ControlFlow;
 
@@ -13,11 +13,17 @@ use crate::vault::store;
 use crate::web::Web;
 use crate::web::error::Fault;
 use crate::web::form::{Fields, Upload, upload_folder};
+use crate::web::listing::list_as_csv;
 use crate::web::session::Program;
 
 /// `GET /api/v1/lists`
 pub async fn lists(web: web::Data<Web>, _program: Program) -> Result<HttpResponse, Fault> {
     Ok(HttpResponse::Ok().json(web.run(|lab| lab.vault.read(store::lists)).await?))
+}
+
+/// `GET /api/v1/lists/{name}/people`
+pub async fn export(web: web::Data<Web>, _program: Program, name: web::Path<String>) -> Result<HttpResponse, Fault> {
+    list_as_csv(&web, name.into_inner()).await
 }
 
 /// `POST /api/v1/lists/{name}/people?recording_mode=…&consent_source=…&consent_date=…` with a CSV file as body.
