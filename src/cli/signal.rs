@@ -2,6 +2,7 @@
 //!
 //! The tables of networks, judging stored hits again, and trials of the rules on labelled user agents and on made-up letters.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -15,7 +16,7 @@ use crate::app::config::Config;
 use crate::app::lab::Lab;
 use crate::app::networks::{self, Publisher};
 use crate::app::signals;
-use crate::signal::scenario::{self, Outcome, SCENARIOS};
+use crate::signal::scenario::{self, Outcome, SCENARIOS, Scenario};
 use crate::signal::score::{Half, Score, class_of, misses, score_some};
 use crate::signal::{Class, HitKind};
 use crate::stats::{Count, Level, wilson};
@@ -39,6 +40,9 @@ pub(super) enum Signal {
         /// Letters per scenario
         #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..=100_000))]
         letters: u32,
+        /// So many seeds after each other, added up; the worst of them is printed too
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        seeds: u32,
     },
     /// Judge stored hits again with the rules of this version, and print what changed
     Reclassify {
@@ -84,8 +88,8 @@ impl Signal {
 pub(super) fn run(command: &Signal, settings: impl FnOnce() -> anyhow::Result<Config>) -> anyhow::Result<ExitCode> {
     match command {
         Signal::Score { file, misses } => score_file(file, misses.as_deref()),
-        Signal::Scenarios { seed, letters } => {
-            play_scenarios(*seed, *letters);
+        Signal::Scenarios { seed, letters, seeds } => {
+            play_scenarios(*seed, *letters, *seeds);
             Ok(ExitCode::SUCCESS)
         }
         Signal::Networks(command) => run_networks(command, &settings()?),
@@ -168,36 +172,70 @@ fn micros_per_hit(text: &str) -> f64 {
     rounds.fold(f64::INFINITY, f64::min)
 }
 
-fn play_scenarios(seed: u64, letters: u32) {
-    println!(
-        "{letters} letters each, seed {seed}. Sensitivity: requests of machines not counted as a person's. Specificity: requests of people counted as"
-    );
-    println!(
-        "such. With Wilson's 95 % intervals. Clickers: recipients of whom a person clicked, how many of them are counted, and how many are invented.\n"
-    );
-    println!("{:<42} {:>26} {:>26} {:>9} {:>8} {:>9}", "scenario", "sensitivity %", "specificity %", "clickers", "counted", "invented");
-    let mut all = Outcome::default();
-    for (number, scenario) in SCENARIOS.iter().enumerate() {
-        let outcome =
-            scenario::play(scenario, letters, &mut ChaCha8Rng::seed_from_u64(seed.wrapping_mul(1000).wrapping_add(number as u64)));
-        print_outcome(scenario.name, &outcome);
-        all = all.plus(outcome);
-    }
-    print_outcome("all of them", &all);
+/// What came out of one scenario: all seeds together, and the smallest shares of any of them.
+struct Played {
+    all: Outcome,
+    worst_sensitivity: f64,
+    worst_specificity: f64,
 }
 
-fn print_outcome(name: &str, outcome: &Outcome) {
-    let share = |part: u64, whole: u64| match Count::new(part, whole).ok().and_then(|count| wilson(count, Level::USUAL).ok()) {
+fn play_scenarios(seed: u64, letters: u32, seeds: u32) {
+    println!(
+        "{letters} letters each, {seeds} seeds from {seed}. Sensitivity: requests of machines not counted as a person's. Specificity: requests of people"
+    );
+    println!(
+        "counted as such. With Wilson's 95 % intervals; \"worst\" is the smallest share of any seed. Clickers: recipients of whom a person"
+    );
+    println!("clicked, how many of them are counted, and how many are invented.\n");
+    println!(
+        "{:<42} {:>26} {:>6} {:>26} {:>6} {:>9} {:>9} {:>9}",
+        "scenario", "sensitivity %", "worst", "specificity %", "worst", "clickers", "counted", "invented"
+    );
+    let began = Instant::now();
+    let mut sum = Outcome::default();
+    for (number, scenario) in SCENARIOS.iter().enumerate() {
+        let played = play_seeds(scenario, number as u64, letters, seed..seed.saturating_add(seeds.into()));
+        print_outcome(scenario.name, &played.all, Some(&played));
+        sum = sum.plus(played.all);
+    }
+    print_outcome("all of them", &sum, None);
+    let micros = began.elapsed().as_secs_f64() * 1e6 / (sum.machine + sum.person).max(1) as f64;
+    println!("\ntime per request, making it up and both passes: {micros:.2} µs");
+}
+
+fn play_seeds(scenario: &Scenario, number: u64, letters: u32, seeds: Range<u64>) -> Played {
+    let mut played = Played { all: Outcome::default(), worst_sensitivity: 1.0, worst_specificity: 1.0 };
+    for seed in seeds {
+        // Every scenario has chances of its own.
+        let mut rng = ChaCha8Rng::seed_from_u64(seed.wrapping_mul(1000).wrapping_add(number));
+        let outcome = scenario::play(scenario, letters, &mut rng);
+        played.worst_sensitivity = played.worst_sensitivity.min(share(outcome.caught, outcome.machine));
+        played.worst_specificity = played.worst_specificity.min(share(outcome.kept, outcome.person));
+        played.all = played.all.plus(outcome);
+    }
+    played
+}
+
+/// 1 where there is nothing.
+fn share(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 1.0 } else { part as f64 / whole as f64 }
+}
+
+fn print_outcome(name: &str, outcome: &Outcome, played: Option<&Played>) {
+    let interval = |part: u64, whole: u64| match Count::new(part, whole).ok().and_then(|count| wilson(count, Level::USUAL).ok()) {
         Some(interval) if whole > 0 => {
-            let percent = 100.0 * part as f64 / whole as f64;
-            format!("{percent:6.2} [{:6.2}, {:6.2}]", 100.0 * interval.lower, 100.0 * interval.upper)
+            format!("{:6.2} [{:6.2}, {:6.2}]", 100.0 * share(part, whole), 100.0 * interval.lower, 100.0 * interval.upper)
         }
         _ => "-".to_owned(),
     };
+    let worst =
+        |whole: u64, worst: Option<f64>| worst.filter(|_| whole > 0).map_or_else(String::new, |worst| format!("{:.2}", 100.0 * worst));
     println!(
-        "{name:<42} {:>26} {:>26} {:>9} {:>8} {:>9}",
-        share(outcome.caught, outcome.machine),
-        share(outcome.kept, outcome.person),
+        "{name:<42} {:>26} {:>6} {:>26} {:>6} {:>9} {:>9} {:>9}",
+        interval(outcome.caught, outcome.machine),
+        worst(outcome.machine, played.map(|played| played.worst_sensitivity)),
+        interval(outcome.kept, outcome.person),
+        worst(outcome.person, played.map(|played| played.worst_specificity)),
         outcome.clickers,
         outcome.clickers_counted,
         outcome.clickers_invented

@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 
-use super::client::Agent;
+use super::agent::Agent;
 
 /// User agents remembered by one thread; beyond it all are forgotten.
 const MOST: usize = 4096;

@@ -7,6 +7,8 @@
 //! | [`network`] | finds the kind of network an address belongs to, longest prefix first | [`NetworkKind`], its meaning per direction |
 //! | [`rules`] | the literals that tell user agents apart, as ordered data | [`rules::Sign`] |
 //! | [`signs`] | finds them all in one pass | [`signs::Signs`] |
+//! | `shape` | marks of programs that write what browsers write | – |
+//! | `agent` | what a user agent says, from signs and shapes | kind, family, device |
 //! | [`client`] | reduces a request to closed values; address and user agent stop here | [`Client`] |
 //! | [`class`] | the words of a verdict | [`Class`], [`Confidence`], [`Reasons`] |
 //! | [`verdict`] | the immediate rules, first match wins | [`Verdict`] |
@@ -17,6 +19,7 @@
 //! Hits are classified here, not people. The room never touches a clock, a disk, a socket or a database, and it returns
 //! nothing from which an address or a user agent could be recovered.
 
+mod agent;
 mod agent_memory;
 pub mod class;
 pub mod client;
@@ -25,6 +28,7 @@ pub mod network;
 pub mod rules;
 pub mod scenario;
 pub mod score;
+mod shape;
 pub mod signs;
 pub mod verdict;
 

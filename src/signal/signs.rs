@@ -21,7 +21,7 @@ struct Literal {
 
 /// A set of signs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Signs(u32);
+pub struct Signs(u64);
 
 impl Signs {
     /// Whether this sign was seen.
@@ -37,7 +37,7 @@ impl Signs {
 /// The literals by their first byte, in the order of the data.
 static BY_FIRST_BYTE: LazyLock<[Vec<Literal>; 256]> = LazyLock::new(|| {
     let mut buckets = std::array::from_fn(|_| Vec::new());
-    for (sign, place, texts) in LITERALS.iter().copied() {
+    for (sign, place, texts) in LITERALS.into_iter().flatten().copied() {
         for text in texts.iter().copied() {
             if let Some(bucket) = text.bytes().next().and_then(|first| buckets.get_mut(usize::from(first))) {
                 bucket.push(Literal { text, place, sign });
@@ -54,7 +54,8 @@ pub fn find_signs(text: &[u8]) -> Signs {
     let mut harmless_until = 0;
     for (position, first) in text.iter().enumerate() {
         let (Some(rest), Some(bucket)) = (text.get(position..), buckets.get(usize::from(*first))) else { continue };
-        let before = position.checked_sub(1).and_then(|index| text.get(index)).copied();
+        let ahead = text.get(..position).unwrap_or_default();
+        let before = ahead.last().copied();
         // The second byte turns most candidates away before the longer comparison.
         let second = rest.get(1).copied();
         for literal in bucket {
@@ -63,7 +64,7 @@ pub fn find_signs(text: &[u8]) -> Signs {
                 continue;
             }
             let behind = rest.get(wanted.len()..).unwrap_or_default();
-            if !stands_right(literal.place, before, behind) || (literal.sign.is_mail_program() && is_in_address(before, behind)) {
+            if !stands_right(literal.place, ahead, behind) || (literal.sign.is_mail_program() && is_in_address(before, behind)) {
                 continue;
             }
             match literal.sign {
@@ -76,7 +77,8 @@ pub fn find_signs(text: &[u8]) -> Signs {
     signs
 }
 
-fn stands_right(place: Place, before: Option<u8>, behind: &[u8]) -> bool {
+fn stands_right(place: Place, ahead: &[u8], behind: &[u8]) -> bool {
+    let before = ahead.last().copied();
     let letter = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphabetic());
     let after = behind.first().copied();
     match place {
@@ -85,7 +87,9 @@ fn stands_right(place: Place, before: Option<u8>, behind: &[u8]) -> bool {
         Place::Word => !letter(before),
         Place::Tail => !letter(after),
         Place::Version => after.is_some_and(|byte| byte.is_ascii_digit()),
-        Place::Ending => letter(before) && !after.is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')),
+        Place::Ending => {
+            ends_with_label(ahead) && !after.is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
+        }
         Place::Mailbox => before.is_some_and(|byte| byte.is_ascii_alphanumeric()) && starts_with_host(behind),
     }
 }
@@ -93,6 +97,12 @@ fn stands_right(place: Place, before: Option<u8>, behind: &[u8]) -> bool {
 /// A robot's contact address at a mail provider names the provider, not the program.
 fn is_in_address(before: Option<u8>, behind: &[u8]) -> bool {
     before == Some(b'@') || behind.starts_with(b".com")
+}
+
+/// A host name's part: letters, digits and hyphens with a letter among them, which a version has not.
+fn ends_with_label(text: &[u8]) -> bool {
+    let label = text.iter().rev().take(63).take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'-');
+    label.filter(|byte| byte.is_ascii_alphabetic()).count() > 0
 }
 
 /// A label, a dot and a letter. A label has at most 63 bytes, which bounds the look-ahead.
@@ -113,7 +123,7 @@ mod tests {
     #[test]
     fn literals_are_lower_case_and_stand_in_one_group_of_a_sign_only_once() {
         let mut seen = std::collections::HashSet::new();
-        for (sign, _, texts) in LITERALS {
+        for (sign, _, texts) in LITERALS.into_iter().flatten() {
             for text in *texts {
                 assert_eq!(*text, text.to_ascii_lowercase());
                 assert!(seen.insert((*sign as u32, *text)), "{text:?} twice");
@@ -131,6 +141,8 @@ mod tests {
             ("my whatsapp/9", Sign::Preview, false),
             ("visit example.com/x", Sign::Trade, true),
             ("com.example.company", Sign::Trade, false),
+            ("pigeon4.com", Sign::Trade, true),
+            ("pigeon/4.0.eu", Sign::Trade, false),
             ("; .net clr 9", Sign::Trade, false),
             ("me@example.org", Sign::Robot, true),
             ("scale@2.0", Sign::Robot, false),

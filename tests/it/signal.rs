@@ -15,6 +15,7 @@ const IPHONE: &str = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_7 like Mac OS X) App
 
 on_both_engines!(
     a_burst_is_taken_for_a_machine_once_its_letter_is_quiet_and_a_later_reader_still_counts,
+    pseudonyms_are_names_only_and_another_recipient_changes_nothing,
     a_click_after_the_letter_was_shown_counts_strictly,
     heads_on_several_links_give_their_machine_away,
     a_form_sent_after_a_link_was_followed_makes_the_click_certain,
@@ -83,6 +84,33 @@ async fn a_burst_is_taken_for_a_machine_once_its_letter_is_quiet_and_a_later_rea
     world.click(&letter.links()[0], IPHONE).await;
     world.wait(1);
     assert_eq!((tally(&world, Tally::ClickStandard), tally(&world, Tally::ScannerClick)), (1, 1));
+}
+
+async fn pseudonyms_are_names_only_and_another_recipient_changes_nothing(engine: Engine) {
+    let world = sent(engine).await;
+    let (one, same, other) = (world.letter_to("p0@example.org"), world.letter_to("p1@example.org"), world.letter_to("p2@example.org"));
+    for letter in [&one, &same] {
+        world.open(&letter.pixel().unwrap(), GMAIL_PROXY).await;
+        world.click(&letter.links()[0], FIREFOX).await;
+    }
+    seconds(&world, 5);
+    for link in other.links() {
+        world.click(&link, SCANNER).await;
+        world.hit(HitKind::Click, &link, RequestFacts { method: "HEAD", ..get(FIREFOX) }).await;
+    }
+    world.wait(1);
+    world.tidy();
+    let found = classes(&world, &one);
+    assert_eq!(found, [(Class::Proxied, Confidence::Certain), (Class::Human, Confidence::Strong)]);
+    assert_eq!(classes(&world, &same), found);
+    assert!(classes(&world, &other).iter().all(|(class, _)| *class == Class::Scanner));
+    // The other comes back much later and amid nothing of theirs: what they did stays what it was.
+    for link in other.links() {
+        world.click(&link, FIREFOX).await;
+    }
+    world.wait(1);
+    world.tidy();
+    assert_eq!((classes(&world, &one), classes(&world, &same)), (found.clone(), found));
 }
 
 async fn a_click_after_the_letter_was_shown_counts_strictly(engine: Engine) {
