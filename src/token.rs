@@ -17,6 +17,7 @@
 //! It never holds an address, a name or a destination, and is opened without asking a database: a forged token costs no query.
 
 use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use jiff::Timestamp;
 use subtle::ConstantTimeEq;
@@ -97,22 +98,35 @@ pub struct Payload {
 pub struct Forged;
 
 /// One signing key.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 struct Key {
     id: u8,
     secret: [u8; 32],
 }
 
-/// The operator's keys: the first seals, all of them open, so that letters already sent keep working after a rotation.
+/// The operator's keys: one seals, all of them open, so that letters already sent keep working after a rotation. Copies share what they
+/// know: a key made while the process runs reaches every part of it.
 #[derive(Clone)]
 pub struct Keys {
+    ring: Arc<RwLock<Ring>>,
+}
+
+struct Ring {
     current: Key,
     older: Vec<Key>,
 }
 
 impl fmt::Debug for Keys {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "Keys(current {}, {} older)", self.current.id, self.older.len())
+        let ring = self.ring();
+        write!(formatter, "Keys(current {}, {} older)", ring.current.id, ring.older.len())
+    }
+}
+
+impl Ring {
+    /// One, unless a file was changed by hand: then each of them may have sealed a letter.
+    fn with_id(&self, id: u8) -> impl Iterator<Item = &Key> {
+        std::iter::once(&self.current).chain(&self.older).filter(move |key| key.id == id)
     }
 }
 
@@ -120,11 +134,34 @@ impl Keys {
     /// `current` seals new tokens; `older` keys only open. Each key is an id and 32 secret bytes.
     pub fn new(current: (u8, [u8; 32]), older: Vec<(u8, [u8; 32])>) -> Self {
         let key = |(id, secret)| Key { id, secret };
-        Self { current: key(current), older: older.into_iter().map(key).collect() }
+        let ring = Ring { current: key(current), older: older.into_iter().map(key).collect() };
+        Self { ring: Arc::new(RwLock::new(ring)) }
     }
 
-    fn by_id(&self, id: u8) -> Option<&Key> {
-        std::iter::once(&self.current).chain(&self.older).find(|key| key.id == id)
+    /// Takes these keys up, in every copy. Those known so far go on opening letters even where they are missing here: a key file that is
+    /// being copied must not cost a hit. Answers whether anything is different now.
+    pub fn take_up(&self, current: (u8, [u8; 32]), older: Vec<(u8, [u8; 32])>) -> bool {
+        let key = |(id, secret)| Key { id, secret };
+        let current = key(current);
+        let mut all: Vec<Key> = older.into_iter().map(key).collect();
+        let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
+        for known in std::iter::once(&ring.current).chain(&ring.older) {
+            if *known != current && !all.contains(known) {
+                all.push(known.clone());
+            }
+        }
+        let is_other = ring.current != current || ring.older.len() != all.len();
+        *ring = Ring { current, older: all };
+        is_other
+    }
+
+    /// The id of the key that seals.
+    pub fn current_id(&self) -> u8 {
+        self.ring().current.id
+    }
+
+    fn ring(&self) -> RwLockReadGuard<'_, Ring> {
+        self.ring.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Seals a payload into a token.
@@ -145,11 +182,12 @@ impl Keys {
     fn seal_bytes(&self, kind: Kind, mode: RecordingMode, campaign: CampaignNumber, subject: [u8; 16], link: u16) -> String {
         let mut bytes = [0; TOKEN_BYTES];
         bytes[0] = VERSION << 5 | kind.code() << 2 | mode_code(mode);
-        bytes[1] = self.current.id;
+        let ring = self.ring();
+        bytes[1] = ring.current.id;
         bytes[2..6].copy_from_slice(&campaign.0.to_be_bytes());
         bytes[6..22].copy_from_slice(&subject);
         bytes[22..24].copy_from_slice(&link.to_be_bytes());
-        let mac = mac(&self.current, &bytes[..SIGNED_BYTES]);
+        let mac = mac(&ring.current, &bytes[..SIGNED_BYTES]);
         bytes[SIGNED_BYTES..].copy_from_slice(&mac);
         base32().encode(&bytes)
     }
@@ -190,9 +228,8 @@ impl Keys {
             return Err(Forged);
         }
         let bytes: [u8; TOKEN_BYTES] = base32().decode(token.as_bytes()).map_err(|_| Forged)?.try_into().map_err(|_| Forged)?;
-        let key = self.by_id(bytes[1]).ok_or(Forged)?;
-        let genuine = mac(key, &bytes[..SIGNED_BYTES]).ct_eq(&bytes[SIGNED_BYTES..]);
-        if !bool::from(genuine) || bytes[0] >> 5 != VERSION {
+        let is_by = |key: &Key| bool::from(mac(key, &bytes[..SIGNED_BYTES]).ct_eq(&bytes[SIGNED_BYTES..]));
+        if !self.ring().with_id(bytes[1]).any(is_by) || bytes[0] >> 5 != VERSION {
             return Err(Forged);
         }
         let found = Kind::ALL.into_iter().find(|kind| kind.code() == bytes[0] >> 2 & 0b111);
@@ -309,6 +346,23 @@ mod tests {
         let lost = Keys::new((2, [8; 32]), vec![]);
         assert_eq!(lost.open(Kind::Open, &token), Err(Forged));
         assert_ne!(rotated.seal(&payload(Kind::Open)), token);
+    }
+
+    #[test]
+    fn every_copy_takes_new_keys_up_and_none_forgets_one() {
+        let (keys, old) = (keys(), keys().seal(&payload(Kind::Open)));
+        let copy = keys.clone();
+        assert!(copy.take_up((2, [8; 32]), vec![(1, [7; 32])]));
+        assert!(!copy.take_up((2, [8; 32]), vec![(1, [7; 32])]), "nothing is new");
+        let new = keys.seal(&payload(Kind::Open));
+        assert_eq!((keys.current_id(), copy.open(Kind::Open, &new)), (2, Ok(payload(Kind::Open))));
+        // A file with less in it, and one that gives a known id another secret.
+        for lesser in [(2, [8; 32]), (1, [9; 32])] {
+            assert!(!keys.take_up(lesser, vec![]) || lesser.0 == 1);
+            let newest = keys.seal(&payload(Kind::Open));
+            assert!([&old, &new, &newest].into_iter().all(|token| copy.open(Kind::Open, token) == Ok(payload(Kind::Open))));
+        }
+        assert_eq!(Keys::new((1, [9; 32]), vec![]).open(Kind::Open, &old), Err(Forged), "the same id alone is not enough");
     }
 
     #[test]

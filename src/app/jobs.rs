@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 use tokio::sync::watch as channel;
 
+use crate::app::keywatch::{self, KeyWatch};
 use crate::app::lab::Lab;
 use crate::app::roles::Roles;
 use crate::app::{campaigns as verbs, clock, outpost, sending};
@@ -272,6 +273,7 @@ pub async fn run(lab: Lab, roles: Roles, stop: channel::Receiver<bool>) {
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(tidy_until(lab.clone(), stop.clone()));
     tasks.spawn(sending::run(lab.clone(), stop.clone()));
+    tasks.spawn(keywatch::run(KeyWatch::new(&lab.outpost()), lab.clock.clone(), stop));
     while let Some(ended) = tasks.join_next().await {
         if let Err(error) = ended {
             tracing::error!(error = &error as &dyn std::error::Error, "background work ended unexpectedly");

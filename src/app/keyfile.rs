@@ -1,8 +1,9 @@
-//! The operator's key file: made at first start, read at every start.
+//! The operator's key file: made at first start, read at every start and whenever it has changed.
 //!
 //! ```toml
-//! [[key]]             # the first seals new letters
+//! [[key]]             # the first whose time has come seals new letters; every key opens letters from the moment it is known
 //! id = 2
+//! from = "2026-11-22T12:00:05Z"
 //! secret = "64 hexadecimal characters"
 //!
 //! [[key]]             # older ones only open letters already sent
@@ -13,13 +14,14 @@
 //! It is never printed, and once it exists only [`rotate`] writes it: a new key on top, everything else kept. DKIM keys, a PEM file
 //! each, are never printed nor written again.
 //!
-//! Cast: [`read_or_create`], [`read_existing`], [`rotate`], [`dkim_keys`] (those the settings name), [`write_private`].
+//! Cast: [`read_or_create`], [`read_existing`], [`Ring`] (what it says at a moment), [`rotate`], [`dkim_keys`] (those the settings name), [`write_private`].
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::app::config::DkimEntry;
@@ -37,50 +39,87 @@ struct File {
 struct Key {
     id: u8,
     secret: String,
+    from: Option<Timestamp>,
+}
+
+/// What a key file says at a moment. Keys are an id and a secret.
+pub struct Ring {
+    /// The key that seals.
+    pub current: (u8, [u8; 32]),
+    /// The keys that only open.
+    pub others: Vec<(u8, [u8; 32])>,
+    /// When another one is to seal; none when that is not known.
+    pub next: Option<Timestamp>,
+}
+
+struct Stored {
+    key: (u8, [u8; 32]),
+    from: Option<Timestamp>,
 }
 
 /// Reads the keys; when there is no file, makes one with `fresh` as its secret, readable by its owner only.
 ///
 /// # Errors
 /// A file that cannot be read, written or understood. An existing file is never replaced.
-pub fn read_or_create(path: &Path, fresh: [u8; 32]) -> anyhow::Result<Keys> {
+pub fn read_or_create(path: &Path, fresh: [u8; 32], now: Timestamp) -> anyhow::Result<Keys> {
     if !path.exists() {
         create(path, fresh).with_context(|| format!("the key file {} cannot be made", path.display()))?;
     }
-    read_existing(path)
+    read_existing(path, now)
 }
 
 /// Reads the keys of a file that must be there already.
 ///
 /// # Errors
 /// A file that is missing, or cannot be read or understood.
-pub fn read_existing(path: &Path) -> anyhow::Result<Keys> {
+pub fn read_existing(path: &Path, now: Timestamp) -> anyhow::Result<Keys> {
     if !path.exists() {
         bail!(
             "there is no key file {}; copy it from the node that sends letters: with another key no pixel or link would be known here",
             path.display()
         );
     }
-    let mut keys = read(path)?;
-    let older = keys.split_off(1);
-    let Some(current) = keys.pop() else { bail!("the key file {} has no [[key]]", path.display()) };
-    Ok(Keys::new(current, older))
+    let Ring { current, others, .. } = ring(path, now)?;
+    Ok(Keys::new(current, others))
 }
 
-/// The ids and secrets of a key file, the one that seals first; there is at least one.
-fn read(path: &Path) -> anyhow::Result<Vec<(u8, [u8; 32])>> {
+/// Reads what a key file says at a moment.
+///
+/// # Errors
+/// A file that cannot be read or understood.
+pub fn ring(path: &Path, now: Timestamp) -> anyhow::Result<Ring> {
+    let stored = read(path)?;
+    let has_come = |stored: &Stored| stored.from.is_none_or(|from| from <= now);
+    // Whoever wrote a time into every key gets the oldest one before the first of them.
+    let place = stored.iter().position(has_come).unwrap_or(stored.len().saturating_sub(1));
+    let next = stored.iter().take(place).filter_map(|stored| stored.from).min();
+    let mut keys: Vec<(u8, [u8; 32])> = stored.into_iter().map(|stored| stored.key).collect();
+    if place >= keys.len() {
+        bail!("the key file {} has no [[key]]", path.display());
+    }
+    let current = keys.remove(place);
+    Ok(Ring { current, others: keys, next })
+}
+
+/// The keys of a key file in their order; there is at least one.
+fn read(path: &Path) -> anyhow::Result<Vec<Stored>> {
     let text = std::fs::read_to_string(path).with_context(|| format!("the key file {} cannot be read", path.display()))?;
     // Not the parser's own message: it would quote the line, and the line holds a secret.
     let file: File = match toml::from_str(&text) {
         Ok(file) => file,
-        Err(_) => bail!("the key file {} is not a list of [[key]] with id (0 to 255) and secret; restore it from a backup", path.display()),
+        Err(_) => bail!(
+            "the key file {} is not a list of [[key]] with id (0 to 255), secret and perhaps from (a moment); restore it from a backup",
+            path.display()
+        ),
     };
-    let mut keys = Vec::new();
+    let mut keys: Vec<Stored> = Vec::new();
     for key in file.key {
         let secret: Option<[u8; 32]> =
             data_encoding::HEXLOWER_PERMISSIVE.decode(key.secret.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
         match secret {
-            Some(secret) if !keys.iter().any(|(id, _)| *id == key.id) => keys.push((key.id, secret)),
+            Some(secret) if !keys.iter().any(|known| known.key.0 == key.id) => {
+                keys.push(Stored { key: (key.id, secret), from: key.from });
+            }
             Some(_) => bail!("the key file {} has key {} twice", path.display(), key.id),
             None => bail!("the key file {}: the secret of key {} is not 64 hexadecimal characters", path.display(), key.id),
         }
@@ -130,7 +169,7 @@ fn create(path: &Path, fresh: [u8; 32]) -> std::io::Result<()> {
     let secret = data_encoding::HEXLOWER.encode(&fresh);
     let text = format!(
         "# Keys that sign pixels, links and return addresses. Keep them secret and back them up: without them, letters already sent stop working.\n\
-         # `letterlab keys rotate` puts a new key on top; the first signs, the others keep older letters working.\n\n[[key]]\nid = 1\nsecret = \"{secret}\"\n"
+         # `letterlab keys rotate` puts a new key on top; the first whose time has come signs, the others keep older letters working.\n\n[[key]]\nid = 1\nsecret = \"{secret}\"\n"
     );
     match write_private(path, &text) {
         Err(failed) if failed.kind() != std::io::ErrorKind::AlreadyExists => Err(failed),
@@ -138,15 +177,15 @@ fn create(path: &Path, fresh: [u8; 32]) -> std::io::Result<()> {
     }
 }
 
-/// Puts a new key with `fresh` as its secret before those there are: it seals from the next start on, older letters keep working. Answers
-/// the new key's id.
+/// Puts a new key with `fresh` as its secret before those there are: it opens letters as soon as a process knows it and seals them from
+/// `from` on; older letters keep working. Answers the new key's id.
 ///
 /// # Errors
 /// A file that cannot be read, understood or replaced, or that has all 256 keys. The file is replaced whole or not at all.
-pub fn rotate(path: &Path, fresh: [u8; 32]) -> anyhow::Result<u8> {
+pub fn rotate(path: &Path, fresh: [u8; 32], from: Timestamp) -> anyhow::Result<u8> {
     let keys = read(path)?;
-    let newest = keys.first().map_or(0, |(id, _)| *id);
-    let free = (1..=u8::MAX).map(|step| newest.wrapping_add(step)).find(|id| !keys.iter().any(|(known, _)| known == id));
+    let newest = keys.first().map_or(0, |newest| newest.key.0);
+    let free = (1..=u8::MAX).map(|step| newest.wrapping_add(step)).find(|id| !keys.iter().any(|known| known.key.0 == *id));
     let Some(id) = free else {
         bail!("the key file {} has all 256 keys it can have; remove the oldest: letters signed with it stop working", path.display())
     };
@@ -155,7 +194,7 @@ pub fn rotate(path: &Path, fresh: [u8; 32]) -> anyhow::Result<u8> {
     let first = text.find("[[key]]").unwrap_or_default();
     let (comments, older) = text.split_at(first);
     let secret = data_encoding::HEXLOWER.encode(&fresh);
-    let replaced = replace(path, &format!("{comments}[[key]]\nid = {id}\nsecret = \"{secret}\"\n\n{older}"));
+    let replaced = replace(path, &format!("{comments}[[key]]\nid = {id}\nfrom = \"{from}\"\nsecret = \"{secret}\"\n\n{older}"));
     replaced.with_context(|| format!("the key file {} cannot be replaced; it is as it was", path.display()))?;
     Ok(id)
 }
@@ -174,14 +213,16 @@ fn replace(path: &Path, text: &str) -> std::io::Result<()> {
 mod tests {
     use super::*;
 
+    const NOW: Timestamp = Timestamp::constant(1_790_000_000, 0);
+
     #[test]
     fn the_file_is_made_once_for_its_owner_only_and_read_back() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new/keys.toml");
-        read_or_create(&path, [1; 32]).unwrap();
+        read_or_create(&path, [1; 32], NOW).unwrap();
         let written = std::fs::read_to_string(&path).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        read_or_create(&path, [2; 32]).unwrap();
+        read_or_create(&path, [2; 32], NOW).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), written);
     }
 
@@ -193,7 +234,7 @@ mod tests {
             ["", "[[key]]\nid = 1\nsecret = \"c0ffee\"", "[[key]]\nid = 1\nsecret = c0ffee", "[[key]]\nid = 300\nsecret = \"c0ffee\""]
         {
             std::fs::write(&path, text).unwrap();
-            let error = format!("{:#}", read_or_create(&path, [1; 32]).unwrap_err());
+            let error = format!("{:#}", read_or_create(&path, [1; 32], NOW).unwrap_err());
             assert!(!error.contains("c0ffee") && error.contains("keys.toml"), "{error}");
         }
     }
@@ -226,12 +267,12 @@ mod tests {
             link: None,
             mode: crate::ids::RecordingMode::Aggregate,
         };
-        let mut tokens = vec![read_or_create(&path, [1; 32]).unwrap().seal(&payload)];
+        let mut tokens = vec![read_or_create(&path, [1; 32], NOW).unwrap().seal(&payload)];
         for round in 2..6 {
-            assert_eq!(rotate(&path, [round; 32]).unwrap(), round);
-            tokens.push(read_or_create(&path, [0; 32]).unwrap().seal(&payload));
+            assert_eq!(rotate(&path, [round; 32], NOW).unwrap(), round);
+            tokens.push(read_or_create(&path, [0; 32], NOW).unwrap().seal(&payload));
         }
-        let keys = read_or_create(&path, [0; 32]).unwrap();
+        let keys = read_or_create(&path, [0; 32], NOW).unwrap();
         assert!(tokens.iter().all(|token| keys.open(Kind::Open, token) == Ok(payload)), "every letter sent so far still works");
         tokens.dedup();
         assert_eq!(tokens.len(), 5);
@@ -241,14 +282,34 @@ mod tests {
     }
 
     #[test]
+    fn a_key_seals_from_its_time_on_and_opens_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys.toml");
+        let later = |seconds: i64| NOW.checked_add(jiff::SignedDuration::from_secs(seconds)).unwrap();
+        read_or_create(&path, [1; 32], NOW).unwrap();
+        rotate(&path, [2; 32], later(60)).unwrap();
+        rotate(&path, [3; 32], later(30)).unwrap();
+        let at = |seconds: i64| {
+            let Ring { current, mut others, next } = ring(&path, later(seconds)).unwrap();
+            others.push(current);
+            assert_eq!(others.len(), 3, "all of them open");
+            (current.0, next.map(|next| next.duration_since(NOW).as_secs()))
+        };
+        assert_eq!([at(0), at(29), at(30), at(99)], [(1, Some(30)), (1, Some(30)), (3, None), (3, None)]);
+        let all_later = std::fs::read_to_string(&path).unwrap().replace("id = 1", "id = 1\nfrom = \"2099-01-01T00:00:00Z\"");
+        std::fs::write(&path, all_later).unwrap();
+        assert_eq!(at(0).0, 1, "the oldest before the first one's time");
+    }
+
+    #[test]
     fn a_key_id_is_never_given_twice_and_a_missing_file_is_not_made() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys.toml");
-        assert!(rotate(&path, [1; 32]).is_err());
+        assert!(rotate(&path, [1; 32], NOW).is_err());
         let key = |id| format!("[[key]]\nid = {id}\nsecret = \"{}\"\n", "ab".repeat(32));
         std::fs::write(&path, key(255) + &key(0)).unwrap();
-        assert_eq!(rotate(&path, [1; 32]).unwrap(), 1);
+        assert_eq!(rotate(&path, [1; 32], NOW).unwrap(), 1);
         std::fs::write(&path, (0..=255).map(key).collect::<String>()).unwrap();
-        assert!(rotate(&path, [1; 32]).unwrap_err().to_string().contains("256"));
+        assert!(rotate(&path, [1; 32], NOW).unwrap_err().to_string().contains("256"));
     }
 }

@@ -32,7 +32,7 @@ pub struct Lab {
     pub vault: VaultDb,
     /// Events.
     pub ledger: LedgerDb,
-    /// Signing keys.
+    /// Signing keys; the tracker shares them.
     pub keys: Arc<Keys>,
     /// Keys that sign letters.
     pub dkim: Arc<DkimKeys>,
@@ -77,7 +77,7 @@ impl Lab {
     /// # Errors
     /// Whatever keeps Letterlab from starting, with what to do.
     pub fn open(config: Config, clock: Clock) -> anyhow::Result<(Self, Background)> {
-        let keys = keyfile::read_or_create(&config.files.keys, clock::fresh_key())?;
+        let keys = keyfile::read_or_create(&config.files.keys, clock::fresh_key(), clock.now())?;
         let dkim = keyfile::dkim_keys(&config.domain.dkim)?;
         let sending = Arc::new(Sending::new(&config)?);
         let (outpost, intake, knows_campaigns) = Outpost::begin(Arc::new(config), clock, keys.clone(), |loader| loader)?;

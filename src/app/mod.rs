@@ -1,11 +1,12 @@
 //! The composition root: configuration, clock and randomness, databases, background work, and what a user can do as verbs.
 //!
-//! Cast: [`config`] (one struct, the embedded defaults are the defaults), [`clock`] (wall time and fresh ids), [`keyfile`], [`lab`]
-//! (everything put together once and passed on), [`accounts`], [`campaigns`], [`people`], [`letters`], [`images`] and [`assignment`] (what web,
+//! Cast: [`config`] (one struct, the embedded defaults are the defaults), [`clock`] (wall time and fresh ids), [`keyfile`], [`keywatch`]
+//! (keys taken up while running), [`lab`] (everything put together once and passed on), [`accounts`], [`campaigns`], [`people`],
+//! [`letters`], [`images`], [`recount`] and [`assignment`] (what web,
 //! command line and API all call), [`domain`] (whether a sender proves who it is), [`proof`] (that letters differ in one element),
 //! [`preflight`] (the list before launch), [`preview`] and [`test_mail`] (letters before they leave), [`jobs`] (background work),
 //! [`outpost`] (what answers pixels and links, without people), [`roles`] (which of all this a process does), [`proxies`] (whose word
-//! counts on where a request comes from).
+//! counts on where a request comes from), [`recount`] (states and counts from the events).
 //!
 //! It holds no SQL and no markup; it is the only place below the shells that reads the clock.
 
@@ -18,6 +19,7 @@ pub mod domain;
 pub mod images;
 pub mod jobs;
 pub mod keyfile;
+pub mod keywatch;
 pub mod lab;
 pub mod letters;
 pub mod networks;
@@ -29,6 +31,7 @@ pub mod preflight;
 pub mod preview;
 pub mod proof;
 pub mod proxies;
+pub mod recount;
 pub mod relays;
 pub mod roles;
 pub mod sending;

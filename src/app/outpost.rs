@@ -15,6 +15,7 @@ use tokio::sync::watch as channel;
 use crate::app::clock::{self, Clock};
 use crate::app::config::Config;
 use crate::app::keyfile;
+use crate::app::keywatch::{self, KeyWatch};
 use crate::app::lab::Background;
 use crate::campaign::state::State;
 use crate::campaign::store as campaigns;
@@ -49,7 +50,7 @@ impl Outpost {
     /// Whatever keeps it from starting, with what to do.
     pub fn open(mut config: Config, clock: Clock) -> anyhow::Result<(Self, Background)> {
         forget_people(&mut config);
-        let keys = keyfile::read_existing(&config.files.keys)?;
+        let keys = keyfile::read_existing(&config.files.keys, clock.now())?;
         let (outpost, writer, knows_campaigns) = Self::begin(Arc::new(config), clock, keys, Loader::without_counting)?;
         outpost.learn(knows_campaigns)?;
         Ok((outpost, Background::of_outpost(writer)))
@@ -185,7 +186,11 @@ pub async fn run(outpost: Outpost, stop: channel::Receiver<bool>) {
         let (outpost, stop) = (outpost.clone(), stop.clone());
         tokio::task::spawn_blocking(move || outpost.tracker.loader.run(|| *stop.borrow()))
     };
+    let watching = tokio::spawn(keywatch::run(KeyWatch::new(&outpost), outpost.clock.clone(), stop.clone()));
     rounds(&outpost, stop).await;
+    if watching.await.is_err() {
+        tracing::error!("the watch over signing keys ended unexpectedly; new ones wait for the next start");
+    }
     if loading.await.is_err() {
         tracing::error!("loading hits ended unexpectedly; they stay in the spool until the next start");
     }

@@ -16,6 +16,7 @@ mod letter;
 mod letters;
 mod power;
 mod preflight;
+mod rebuild;
 mod relay;
 mod results;
 mod score;
@@ -84,7 +85,9 @@ enum Command {
     /// Show whether every letter and every hit is accounted for
     Status(status::Status),
     /// Derive every count from the events again and compare
-    Verify(status::Verify),
+    Verify(rebuild::Verify),
+    /// Make every state and count anew from the events, while the service works
+    Rebuild(rebuild::Rebuild),
     /// Compare counts without a campaign: rates, difference, p-value, chances, verdict
     Compare(compare::Compare),
     /// Plan a test: how many recipients, which lift, what power
@@ -129,7 +132,8 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Command::Domain(command) => domain::run(&command, &settings(file)?),
         Command::User(command) => with_lab(file, |lab| user::run(&command, lab)),
         Command::Status(command) => with_lab(file, |lab| status::run(&command, lab)),
-        Command::Verify(command) => with_lab(file, |lab| status::verify(&command, lab)),
+        Command::Verify(command) => with_lab(file, |lab| rebuild::verify(&command, lab)),
+        Command::Rebuild(command) => with_lab(file, |lab| rebuild::rebuild(&command, lab)),
         Command::Compare(command) => compare::run(&command),
         Command::Power(command) if command.list.is_none() => power::run(&command, None),
         Command::Power(command) => with_lab(file, |lab| power::run(&command, Some(lab))),

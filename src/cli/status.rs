@@ -1,11 +1,9 @@
-//! `letterlab status` and `letterlab verify`: is everything accounted for?
+//! `letterlab status`: is everything accounted for?
 
 use std::process::ExitCode;
 
-use crate::app::campaigns;
 use crate::app::lab::Lab;
 use crate::app::status;
-use crate::ledger::projection;
 
 /// Show whether every letter and every hit is accounted for.
 #[derive(Debug, clap::Args)]
@@ -13,13 +11,6 @@ pub(super) struct Status {
     /// As JSON
     #[arg(long)]
     json: bool,
-}
-
-/// Derive every count from the events again and compare.
-#[derive(Debug, clap::Args)]
-pub(super) struct Verify {
-    /// One campaign by name or number; without it all of them
-    name: Option<String>,
 }
 
 pub(super) fn run(command: &Status, lab: &Lab) -> anyhow::Result<ExitCode> {
@@ -50,22 +41,4 @@ pub(super) fn run(command: &Status, lab: &Lab) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(if status.laws.iter().all(|law| law.holds) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-pub(super) fn verify(command: &Verify, lab: &Lab) -> anyhow::Result<ExitCode> {
-    let chosen = match &command.name {
-        Some(name) => vec![campaigns::find(lab, name)?],
-        None => campaigns::all(lab)?,
-    };
-    let mut good = true;
-    for campaign in chosen {
-        let verified = lab.ledger.read(|conn| projection::verify(conn, campaign.number))?;
-        let name = &campaign.definition.name;
-        println!("{name}: {} events, {} counts, {} differences", verified.events, verified.counts, verified.differences.len());
-        for difference in &verified.differences {
-            println!("  {difference}");
-        }
-        good &= verified.differences.is_empty();
-    }
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -12,15 +12,22 @@ use super::{AnyConnection, DbError, DbResult, Room};
 // Any number nobody else uses: two nodes that start together must not migrate together.
 const POSTGRES_LOCK: &str = "SELECT pg_advisory_lock(7310583)";
 const POSTGRES_UNLOCK: &str = "SELECT pg_advisory_unlock(7310583)";
+const APPLIED: &str = "SELECT version FROM __diesel_schema_migrations ORDER BY version";
 
 /// Applies what is missing.
 pub(super) fn bring_up_to_date<R: Room>(connection: &mut AnyConnection) -> DbResult<()> {
     match connection {
-        // The write lock first: of two processes that start together the second finds everything done.
-        AnyConnection::Sqlite(sqlite) => sqlite.immediate_transaction(apply::<R, diesel::sqlite::Sqlite>),
+        AnyConnection::Sqlite(sqlite) => {
+            // Looking first waits for no lock: a start is not held up by somebody who writes.
+            if is_up_to_date::<R, diesel::sqlite::Sqlite>(diesel::sql_query(APPLIED).load(sqlite))? {
+                return Ok(());
+            }
+            // The write lock first: of two processes that start together the second finds everything done.
+            sqlite.immediate_transaction(apply::<R, diesel::sqlite::Sqlite>)
+        }
         AnyConnection::Postgres(postgres) => {
-            // Looking first wants no right to make tables: a tracking node's role has none.
-            if is_up_to_date::<R>(postgres)? {
+            // Looking first wants no right to make tables, either: a tracking node's role has none.
+            if is_up_to_date::<R, diesel::pg::Pg>(diesel::sql_query(APPLIED).load(postgres))? {
                 return Ok(());
             }
             postgres.batch_execute(POSTGRES_LOCK)?;
@@ -38,10 +45,9 @@ struct Applied {
 }
 
 /// Whether exactly the known migrations are applied. No: also where that cannot be read, such as in an empty database.
-fn is_up_to_date<R: Room>(postgres: &mut diesel::PgConnection) -> Result<bool, DbError> {
-    let there = diesel::sql_query("SELECT version FROM __diesel_schema_migrations ORDER BY version").load::<Applied>(postgres);
+fn is_up_to_date<R: Room, B: diesel::backend::Backend>(there: diesel::QueryResult<Vec<Applied>>) -> Result<bool, DbError> {
     let Ok(applied) = there else { return Ok(false) };
-    let known = known::<R, diesel::pg::Pg>()?;
+    let known = known::<R, B>()?;
     let applied: Vec<MigrationVersion<'static>> = applied.into_iter().map(|row| MigrationVersion::from(row.version)).collect();
     Ok(applied.len() == known.len() && applied.iter().all(|version| known.contains(version)))
 }

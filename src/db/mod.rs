@@ -274,6 +274,23 @@ impl<R: Room> Db<R> {
         work(&mut connection)
     }
 
+    /// Runs queries that change nothing and see the database as it is at the first of them, whatever others write meanwhile. Nobody waits
+    /// for it; what it sees is kept for it as long as it takes.
+    ///
+    /// # Errors
+    /// [`DbError::Unavailable`] when no connection can be had, and whatever `work` answers.
+    pub fn snapshot<T, E: From<DbError>>(&self, work: impl FnOnce(&mut Conn<R>) -> Result<T, E>) -> Result<T, E> {
+        self.bring_up_to_date()?;
+        let mut connection = self.readers.get().map_err(|error| unavailable::<R>(&self.location, error))?;
+        begin_snapshot(&mut connection.connection).map_err(DbError::from)?;
+        let answer = work(&mut connection);
+        // There is nothing to commit.
+        let ended = <AnyConnection as diesel::Connection>::TransactionManager::rollback_transaction(&mut connection.connection);
+        let value = answer?;
+        ended.map_err(DbError::from)?;
+        Ok(value)
+    }
+
     /// Runs queries in one transaction: all of it happens, or nothing.
     ///
     /// # Errors
@@ -315,6 +332,16 @@ fn begin(connection: &mut AnyConnection) -> Result<(), diesel::result::Error> {
     match connection {
         AnyConnection::Sqlite(sqlite) => AnsiTransactionManager::begin_transaction_sql(sqlite, "BEGIN IMMEDIATE"),
         AnyConnection::Postgres(postgres) => AnsiTransactionManager::begin_transaction(postgres),
+    }
+}
+
+/// On SQLite a deferred transaction sees what was committed before its first query; on PostgreSQL only this isolation does.
+fn begin_snapshot(connection: &mut AnyConnection) -> Result<(), diesel::result::Error> {
+    match connection {
+        AnyConnection::Sqlite(sqlite) => AnsiTransactionManager::begin_transaction_sql(sqlite, "BEGIN DEFERRED"),
+        AnyConnection::Postgres(postgres) => {
+            AnsiTransactionManager::begin_transaction_sql(postgres, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        }
     }
 }
 

@@ -117,17 +117,19 @@ pub(super) fn count_hit(
 }
 
 pub(super) fn count_difference(old: &Placed, new: &Placed, changes: &mut BTreeMap<TallyKey, i64>) {
-    let mut add = |placed: &Placed, by: i64| {
-        let mut name = |name: &str| *changes.entry((placed.campaign, placed.part, placed.variant, name.to_owned())).or_default() += by;
-        for tally in placed.state.tallies() {
-            name(tally.as_str());
-            if tally == Tally::Delivered && placed.measured {
-                name(MEASURED);
-            }
+    count_state(old, -1, changes);
+    count_state(new, 1, changes);
+}
+
+/// Adds what a recipient's state counts for, `by` times.
+pub(super) fn count_state(placed: &Placed, by: i64, changes: &mut BTreeMap<TallyKey, i64>) {
+    let mut name = |name: &str| *changes.entry((placed.campaign, placed.part, placed.variant, name.to_owned())).or_default() += by;
+    for tally in placed.state.tallies() {
+        name(tally.as_str());
+        if tally == Tally::Delivered && placed.measured {
+            name(MEASURED);
         }
-    };
-    add(old, -1);
-    add(new, 1);
+    }
 }
 
 /// Takes measurement of these recipients back: nothing more is recorded, what was recorded of their hits goes, counts follow.
@@ -161,18 +163,57 @@ pub struct Verified {
     pub events: u64,
     /// Counts compared.
     pub counts: u64,
-    /// Counts that differed, as `campaign/part/variant/name: stored, derived`.
+    /// Recipients whose states were compared.
+    pub recipients: u64,
+    /// Counts that differed, as `campaign/part/variant/name: stored, derived`, and of how many recipients the states did.
     pub differences: Vec<String>,
 }
 
-/// Derives every count from the events alone and compares; nothing is changed. Events after the cursor are left out.
+/// Derives every recipient's state and every count from the events alone and compares; nothing is changed. Events after the cursor are
+/// left out. Call inside a [snapshot](LedgerDb::snapshot): otherwise what is written meanwhile looks like a difference.
 ///
 /// Holds one small state per recipient in memory, about 100 bytes each.
+///
+/// # Errors
+/// When the ledger cannot be read.
 pub fn verify(conn: &mut LedgerConn, campaign: CampaignNumber) -> DbResult<Verified> {
     let until = store::counted(conn, Counter::ProjectedSeq)?;
-    let stored = store::tallies(conn, campaign)?;
-    let derived = derive(conn, campaign, until, None)?;
-    Ok(compare(campaign, &stored, &derived.tallies, derived.events))
+    let stored = store::all_tallies(conn, campaign)?;
+    let mut derived = derive(conn, campaign, until, None)?;
+    for (placed, many) in store::states_by_arm(conn, campaign)? {
+        *derived.tallies.entry(store::enrolled_key(&placed)).or_default() += many;
+    }
+    let mut verified = compare(&stored, &derived.tallies, derived.events);
+    compare_states(conn, campaign, &derived.subjects, &mut verified)?;
+    Ok(verified)
+}
+
+fn compare_states(
+    conn: &mut LedgerConn,
+    campaign: CampaignNumber,
+    derived: &HashMap<Pseudonym, Placed>,
+    verified: &mut Verified,
+) -> DbResult<()> {
+    let mut differing: BTreeMap<(Part, VariantNumber), u64> = BTreeMap::new();
+    let mut with_state = 0;
+    let all: Vec<Pseudonym> = derived.keys().copied().collect();
+    for some in all.chunks(STEP as usize) {
+        for (pseudonym, stored) in store::placed(conn, &some.iter().copied().collect())? {
+            with_state += u64::from(stored.state != State::default());
+            if derived.get(&pseudonym).is_none_or(|placed| placed.state != stored.state) {
+                *differing.entry((stored.part, stored.variant)).or_default() += 1;
+            }
+        }
+    }
+    verified.recipients = all.len() as u64;
+    for ((part, variant), many) in differing {
+        verified.differences.push(format!("{campaign}/{}/{variant}: the states of {many} recipients", part.as_str()));
+    }
+    let without_events = store::with_state(conn, campaign)?.saturating_sub(with_state);
+    if without_events > 0 {
+        verified.differences.push(format!("{campaign}: {without_events} recipients have a state without events"));
+    }
+    Ok(())
 }
 
 /// States and counts of a campaign, from its events alone.
@@ -209,21 +250,14 @@ pub(super) fn derive(conn: &mut LedgerConn, campaign: CampaignNumber, until: i64
     }
 }
 
-fn compare(
-    campaign: CampaignNumber,
-    stored: &BTreeMap<(Part, VariantNumber, String), i64>,
-    derived: &BTreeMap<TallyKey, i64>,
-    events: u64,
-) -> Verified {
-    let derived: BTreeMap<(Part, VariantNumber, String), i64> =
-        derived.iter().map(|((_, part, variant, name), value)| ((*part, *variant, name.clone()), *value)).collect();
+fn compare(stored: &BTreeMap<TallyKey, i64>, derived: &BTreeMap<TallyKey, i64>, events: u64) -> Verified {
     let keys: std::collections::BTreeSet<_> = stored.keys().chain(derived.keys()).collect();
     let mut differences = Vec::new();
     for key in &keys {
         let (have, should) = (stored.get(key).copied().unwrap_or_default(), derived.get(key).copied().unwrap_or_default());
         if have != should {
-            differences.push(format!("{campaign}/{}/{}/{}: {have}, {should}", key.0.as_str(), key.1, key.2));
+            differences.push(format!("{}/{}/{}/{}: {have}, {should}", key.0, key.1.as_str(), key.2, key.3));
         }
     }
-    Verified { events, counts: keys.len() as u64, differences }
+    Verified { events, counts: keys.len() as u64, recipients: 0, differences }
 }

@@ -37,4 +37,8 @@ diesel::table! {
 diesel::table! {
     spool (id) { id -> Text, segment -> BigInt, place -> BigInt, damaged -> Bool, }
 }
-diesel::allow_tables_to_appear_in_same_query!(subject, event, tally, counter, look, watch, withdrawal, spool);
+diesel::table! {
+    rebuild (scope) { scope -> BigInt, began_at -> BigInt, after -> Text, recipients -> BigInt, mended -> BigInt, }
+}
+diesel::allow_tables_to_appear_in_same_query!(subject, event, tally, counter, look, watch, withdrawal, spool, rebuild);
+diesel::allow_columns_to_appear_in_same_group_by_clause!(subject::part, subject::variant, event::kind, event::class, event::link);

@@ -6,6 +6,7 @@
 mod append;
 mod judgement;
 mod look;
+mod rebuild;
 mod watch;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -26,6 +27,10 @@ pub use judgement::{
     rulesets, save_judgements, to_judge,
 };
 pub use look::{look, save_look};
+pub use rebuild::{
+    Progress, all_tallies, awaited, end_rebuild, enrolled_key, hits_by_arm, rebuild, recipients, recipients_after, save_rebuild,
+    states_by_arm, with_state,
+};
 pub use watch::{begin_watch, save_crossing, settle, watch};
 
 /// A running number kept in the ledger.
@@ -43,6 +48,8 @@ pub enum Counter {
     StoredHits,
     /// Stored hits deleted because their recipient withdrew.
     DeletedHits,
+    /// How often counts were corrected.
+    Recounts,
 }
 
 impl Counter {
@@ -54,6 +61,7 @@ impl Counter {
             Self::UnrecordedHits => "unrecorded hits",
             Self::StoredHits => "stored hits",
             Self::DeletedHits => "deleted hits",
+            Self::Recounts => "recounts",
         }
     }
 }

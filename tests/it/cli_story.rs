@@ -67,6 +67,14 @@ impl Operator {
         Ok(())
     }
 
+    /// Changes the ledger by hand, as nobody should.
+    fn accident(&self, statements: &str) -> Result<()> {
+        use diesel::Connection;
+        use diesel::connection::SimpleConnection;
+        let path = self.folder.path().join("letterlab-data/ledger.db");
+        Ok(diesel::SqliteConnection::establish(&path.to_string_lossy())?.batch_execute(statements)?)
+    }
+
     fn succeeds(&self, arguments: &[&str]) -> Result<String> {
         let answer = self.run(arguments)?;
         assert!(answer.good, "{arguments:?}: {}{}", answer.out, answer.errors);
@@ -136,6 +144,20 @@ fn a_campaign_is_written_checked_launched_and_steered_from_the_command_line() ->
     operator.succeeds(&["campaign", "close", "autumn-letter"])?;
     assert!(operator.succeeds(&["status"])?.contains("holds  autumn-letter"));
     assert!(operator.succeeds(&["verify"])?.contains("0 differences"));
+    operator.accident("UPDATE subject SET open_flags = 1 WHERE variant = 0; UPDATE tally SET value = 7 WHERE name = 'enrolled'")?;
+    operator.fails(&["verify", "autumn-letter"], &["recipients", "enrolled: 7, ", "`letterlab rebuild`"])?;
+    operator.fails(&["rebuild", "winter-letter"], &["winter-letter"])?;
+    let rebuilt = operator.succeeds(&["rebuild"])?;
+    assert!(rebuilt.starts_with("4 recipients looked at, 2 mended; ") && rebuilt.contains(" counts corrected"), "{rebuilt}");
+    assert!(operator.succeeds(&["verify", "autumn-letter"])?.contains("0 differences"));
+    let again: serde_json::Value = serde_json::from_str(&operator.succeeds(&["rebuild", "autumn-letter", "--json"])?)?;
+    assert_eq!(again, serde_json::json!({"recipients": 4, "mended": 0, "corrected": 0, "is_finished": true}));
+    let rotated = operator.succeeds(&["keys", "rotate", "--in-hours", "2"])?;
+    assert!(
+        rotated.contains("key 2 is in ") && rotated.contains("no restart is needed") && rotated.contains("within 2 hours"),
+        "{rotated}"
+    );
+    operator.fails(&["keys", "rotate", "--in-hours", "9999"], &["--in-hours"])?;
     Ok(())
 }
 

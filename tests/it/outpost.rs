@@ -10,6 +10,8 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use letterlab::app::config;
+use letterlab::app::keyfile;
+use letterlab::app::keywatch::{HEAD_START_SECONDS, KeyWatch};
 use letterlab::app::outpost::{Outpost, round};
 use letterlab::cli::service::Service;
 use letterlab::ledger::store::{self as events, Counter};
@@ -21,11 +23,16 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
+use crate::crash::Server;
 use crate::installation::wait_until;
 use crate::servers::postgres::psql;
 use crate::world::{Engine, FIREFOX, World, campaign, on_both_engines, people};
 
-on_both_engines!(a_tracking_node_answers_and_records_and_shows_nothing_of_people, live_numbers_are_told_to_who_knows_the_token);
+on_both_engines!(
+    a_tracking_node_answers_and_records_and_shows_nothing_of_people,
+    live_numbers_are_told_to_who_knows_the_token,
+    a_key_made_while_serving_reaches_every_node_and_letters_of_both_keys_count,
+);
 
 const TOKEN: &str = "0123456789abcdef-metrics";
 
@@ -132,6 +139,48 @@ async fn a_tracking_node_answers_and_records_and_shows_nothing_of_people(engine:
     node.stop();
     assert!(!nobody.exists() && !nobody.parent().unwrap().exists(), "the people's database was never touched");
     assert_eq!(counted(&world, Counter::StoredHits), 2);
+    world.tidy();
+}
+
+async fn a_key_made_while_serving_reaches_every_node_and_letters_of_both_keys_count(engine: Engine) {
+    let mut world = World::with_campaign_sent(engine, &people(4), &campaign("autumn")).await;
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(&world, folder.path(), &[]);
+    let old = world.letter_to("p1@example.org");
+
+    let path = world.folder().join("keys.toml");
+    let from = world.now().checked_add(jiff::SignedDuration::from_secs(HEAD_START_SECONDS)).unwrap();
+    assert_eq!(keyfile::rotate(&path, [9; 32], from).unwrap(), 2);
+    std::fs::copy(&path, folder.path().join("keys.toml")).unwrap();
+    // This world's own process does no background work by itself: what its watch does twice a second is done here.
+    let mut watch = KeyWatch::new(&world.lab.outpost());
+    assert!(watch.look(world.now(), false).unwrap());
+    assert_eq!(world.lab.keys.current_id(), 1, "known, and not used before every node can know it");
+    world.lab.clock.advance(jiff::SignedDuration::from_secs(HEAD_START_SECONDS));
+    assert!(watch.look(world.now(), false).unwrap());
+    assert_eq!(world.lab.keys.current_id(), 2);
+
+    world.draft(&campaign("winter"));
+    world.launch("winter").unwrap();
+    world.deliver_everything().await;
+    let new = world.letter_to("p1@example.org");
+    let by_the_new_one = letterlab::token::Keys::new((2, [9; 32]), Vec::new());
+    assert!(by_the_new_one.open(letterlab::token::Kind::Click, &new.links()[0]).is_ok());
+    let address = node.address;
+    let handle = tokio::runtime::Handle::current();
+    let link = format!("/c/{}", new.links()[0]);
+    wait_until("the new key known to the node", || {
+        let ask = async { exchange(&mut TcpStream::connect(address).await.unwrap(), &request(&link)).await };
+        Ok(tokio::task::block_in_place(|| handle.block_on(ask)).starts_with("HTTP/1.1 302").then_some(()))
+    })
+    .await
+    .unwrap();
+    for letter in [&old, &new] {
+        assert!(node.get(&format!("/c/{}", letter.links()[1])).await.starts_with("HTTP/1.1 302"));
+        assert!(node.get(&format!("/o/{}.gif", letter.pixel().unwrap())).await.starts_with("HTTP/1.1 200"));
+    }
+    node.stop();
+    assert_eq!(counted(&world, Counter::StoredHits), 5);
     world.tidy();
 }
 
@@ -318,6 +367,94 @@ async fn https_answers_over_both_versions_of_http_and_takes_a_new_certificate_wh
     drop(stream);
     node.stop();
     assert_eq!(counted(&world, Counter::StoredHits), 4);
+    world.tidy();
+}
+
+/// Puts a certificate and its key in the place of others so that only who reads them can tell: same files, sizes and times.
+fn exchange_unseen(chain: &Path, key: &Path, name: &str) {
+    for (path, ending) in [(chain, "pem"), (key, "key")] {
+        let content = std::fs::read(fixture(&format!("{name}.{ending}"))).unwrap();
+        let before = std::fs::metadata(path).unwrap();
+        assert_eq!(before.len(), content.len() as u64);
+        let mut file = std::fs::File::options().write(true).open(path).unwrap();
+        std::io::Write::write_all(&mut file, &content).unwrap();
+        file.set_modified(before.modified().unwrap()).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_sighup_the_certificate_is_read_again_and_nothing_ends() {
+    use rustix::process::Signal;
+    let world = World::with_campaign_sent(Engine::Sqlite, &people(4), &campaign("autumn")).await;
+    let (chain, key) = (world.folder().join("chain.pem"), world.folder().join("key.pem"));
+    std::fs::copy(fixture("one.pem"), &chain).unwrap();
+    std::fs::copy(fixture("one.key"), &key).unwrap();
+    let settings = [("LETTERLAB_WEB__TLS_CERTIFICATE", chain.to_str().unwrap()), ("LETTERLAB_WEB__TLS_KEY", key.to_str().unwrap())];
+    let mut server = Server::start_with(&world, &["--roles", "track"], &settings);
+    let letter = world.letter_to("p1@example.org");
+    let (pixel, link) = (format!("/o/{}.gif", letter.pixel().unwrap()), format!("/c/{}", letter.links()[0]));
+    let mut stream = secure(server.address, b"http/1.1").await;
+    assert!(exchange(&mut stream, &request(&pixel)).await.starts_with("HTTP/1.1 200 OK"));
+    let before = certificate(&stream);
+
+    exchange_unseen(&chain, &key, "two");
+    let (address, handle) = (server.address, tokio::runtime::Handle::current());
+    let now = || tokio::task::block_in_place(|| handle.block_on(async { certificate(&secure(address, b"http/1.1").await) }));
+    assert_eq!(now(), before, "nobody said so, and nothing shows it");
+    server.signal(Signal::HUP);
+    let after = wait_until("the new certificate in use", || Ok(Some(now()).filter(|now| *now != before))).await.unwrap();
+    assert!(exchange(&mut stream, &request(&link)).await.starts_with("HTTP/1.1 302"), "a connection of before goes on");
+
+    // A key that is not the certificate's: told, and not taken. The next good one is.
+    let broken = std::fs::read(fixture("one.key")).unwrap();
+    std::fs::write(&key, broken).unwrap();
+    server.signal(Signal::HUP);
+    let told = || std::fs::read_to_string(world.folder().join("serve.log")).unwrap();
+    wait_until("a word on the broken one", || Ok(told().contains("the one before stays in use").then_some(()))).await.unwrap();
+    assert_eq!(now(), after);
+    exchange_unseen(&chain, &key, "one");
+    server.signal(Signal::HUP);
+    wait_until("the first certificate again", || Ok((now() == before).then_some(()))).await.unwrap();
+    assert!(exchange(&mut stream, &request(&link)).await.starts_with("HTTP/1.1 302"), "and on");
+    drop(stream);
+    server.signal(Signal::TERM);
+    assert!(server.ended(), "{}", told());
+    world.load();
+    assert_eq!(counted(&world, Counter::StoredHits), 3);
+    world.tidy();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_of_every_role_takes_up_the_key_of_the_command_and_sighup_does_not_end_it() {
+    use rustix::process::Signal;
+    let world = World::with_campaign_sent(Engine::Sqlite, &people(4), &campaign("autumn")).await;
+    let mut server = Server::start(&world);
+    let path = world.folder().join("keys.toml");
+    let rotated = Command::new(env!("CARGO_BIN_EXE_letterlab"))
+        .args(["--config", "letterlab.toml", "keys", "rotate"])
+        .current_dir(world.folder())
+        .output()
+        .unwrap();
+    assert!(rotated.status.success(), "{}", String::from_utf8_lossy(&rotated.stderr));
+    server.signal(Signal::HUP);
+    let old = world.letter_to("p1@example.org").links()[0].clone();
+    let payload = world.lab.keys.open(letterlab::token::Kind::Click, &old).unwrap();
+    let newest = keyfile::ring(&path, jiff::Timestamp::MAX).unwrap().current;
+    assert_eq!(newest.0, 2);
+    let new = letterlab::token::Keys::new(newest, Vec::new()).seal(&payload);
+    let (address, handle) = (server.address, tokio::runtime::Handle::current());
+    let ask = |token: &str| {
+        let request = request(&format!("/c/{token}"));
+        let asked = async { exchange(&mut TcpStream::connect(address).await.unwrap(), &request).await };
+        tokio::task::block_in_place(|| handle.block_on(asked))
+    };
+    wait_until("the new key known", || Ok(ask(&new).starts_with("HTTP/1.1 302").then_some(()))).await.unwrap();
+    assert!(ask(&old).starts_with("HTTP/1.1 302"));
+    let log = || std::fs::read_to_string(world.folder().join("serve.log")).unwrap();
+    wait_until("the new key to sign in its time", || Ok(log().contains("key=2").then_some(()))).await.unwrap();
+    server.signal(Signal::TERM);
+    assert!(server.ended(), "{}", log());
+    assert_eq!(counted(&world, Counter::StoredHits), 2);
     world.tidy();
 }
 

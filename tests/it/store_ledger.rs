@@ -1,12 +1,15 @@
 //! The ledger of events, function by function.
 
 use std::collections::{BTreeMap, HashSet};
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use jiff::Timestamp;
 use letterlab::db::LedgerDb;
 use letterlab::ids::{CampaignNumber, EventId, LinkNumber, Pseudonym, RecordingMode, VariantNumber};
 use letterlab::ledger::event::{Event, EventKind, Hit, Whose};
-use letterlab::ledger::projection;
+use letterlab::ledger::projection::{self, Verified};
+use letterlab::ledger::rebuild::{self, Rebuilt};
 use letterlab::ledger::store::{self, Counter};
 use letterlab::ledger::subject::{Part, State, Subject, Tally};
 use letterlab::signal::{Class, ClientFamily, Confidence, DeviceClass, Reasons, Verdict};
@@ -22,6 +25,10 @@ on_both_engines!(
     what_is_counted_while_it_is_stored_counts_as_it_would_later,
     withdrawing_deletes_hits_and_nothing_else,
     a_hit_that_comes_after_the_withdrawal_is_left_out,
+    whatever_is_wrong_with_states_and_counts_is_found_and_mended,
+    a_rebuild_that_was_stopped_goes_on_where_it_was,
+    hits_that_come_during_a_rebuild_and_a_verification_are_counted_right,
+    a_snapshot_shows_the_ledger_as_it_was_when_it_began,
     counters_count,
 );
 
@@ -276,6 +283,247 @@ async fn a_hit_that_comes_after_the_withdrawal_is_left_out(engine: Engine) {
     clear(&world);
 }
 
+const NOW: Timestamp = Timestamp::constant(1_790_000_000, 0);
+
+fn verify(ledger: &LedgerDb) -> Verified {
+    ledger.snapshot(|conn| projection::verify(conn, CAMPAIGN)).unwrap()
+}
+
+fn rebuild(ledger: &LedgerDb) -> Rebuilt {
+    rebuild::run(ledger, Some(CAMPAIGN), &[CAMPAIGN], false, NOW, &mut |_| ControlFlow::Continue(())).unwrap()
+}
+
+/// States, counts and letters to be judged: everything that follows from events.
+type Everything = (BTreeMap<(Part, VariantNumber, String), i64>, BTreeMap<Pseudonym, State>, (i64, i64));
+
+fn everything(ledger: &LedgerDb, recipients: impl Iterator<Item = Pseudonym>) -> Everything {
+    ledger
+        .snapshot(|conn| {
+            let placed = store::placed(conn, &recipients.collect())?;
+            let mut tallies = store::tallies(conn, CAMPAIGN)?;
+            tallies.retain(|_, count| *count != 0);
+            let states = placed.into_iter().map(|(one, placed)| (one, placed.state)).collect();
+            Ok::<_, letterlab::db::DbError>((tallies, states, store::letters_to_judge(conn, Timestamp::MAX)?))
+        })
+        .unwrap()
+}
+
+async fn whatever_is_wrong_with_states_and_counts_is_found_and_mended(engine: Engine) {
+    let world = with_campaign(engine).await;
+    let ledger = &world.lab.ledger;
+    let mut subjects: Vec<Subject> = (1..=8).map(|number| subject(number, number % 2)).collect();
+    subjects[5].part = Part::Rest;
+    subjects[6].recording = RecordingMode::Aggregate;
+    ledger.write(|conn| store::enrol(conn, &subjects)).unwrap();
+    let sent = (1..=7).map(|whose| event(u16::from(whose), whose, EventKind::Sent));
+    let hits = (1..=6)
+        .flat_map(|whose| [event(100 + u16::from(whose), whose, EventKind::Open), event(200 + u16::from(whose), whose, EventKind::Click)]);
+    let of_arms = [(301, EventKind::Open), (302, EventKind::Click)]
+        .map(|(number, kind)| Event { whose: Whose::Arm { variant: VariantNumber(1), part: Part::Rest }, ..event(number, 1, kind) });
+    let mut of_machines = event(303, 2, EventKind::Click);
+    of_machines.hit = of_machines.hit.map(|hit| Hit { multiplicity: 0, ..hit });
+    let nobody = event(304, 99, EventKind::Open);
+    let bounced = event(305, 3, EventKind::Bounced);
+    let all: Vec<Event> = sent.chain(hits).chain(of_arms).chain([of_machines, nobody, bounced]).collect();
+    append(ledger, &all);
+    while projection::advance(ledger).unwrap() > 0 {}
+    projection::withdraw(ledger, &[pseudonym(5)], NOW).unwrap();
+    let verified = verify(ledger);
+    assert_eq!((verified.differences, verified.recipients), (Vec::new(), 7));
+    let before = everything(ledger, (1..=8).map(pseudonym));
+    let nothing_to_do = Rebuilt { recipients: 8, mended: 0, corrected: 0, is_finished: true };
+    assert_eq!(rebuild(ledger), nothing_to_do);
+    assert_eq!(everything(ledger, (1..=8).map(pseudonym)), before);
+
+    let (third, first) = (pseudonym(3), pseudonym(1));
+    let accidents = [
+        (format!("UPDATE subject SET open_flags = 16 WHERE pseudonym = '{first}'"), "7/test/B: the states of 1 recipients", 1, 0),
+        (format!("UPDATE subject SET first_click_at = 5 WHERE pseudonym = '{third}'"), "7/test/B: the states of 1 recipients", 1, 0),
+        (
+            format!("UPDATE subject SET delivery_flags = 1 WHERE pseudonym = '{}'", pseudonym(8)),
+            "1 recipients have a state without events",
+            1,
+            0,
+        ),
+        ("UPDATE subject SET judge_at = NULL".to_owned(), "", 5, 0),
+        ("UPDATE tally SET value = value + 3 WHERE name = 'open raw' AND variant = 0".to_owned(), "7/test/A/open raw: 5, 2", 0, 2),
+        ("DELETE FROM tally WHERE name = 'link 3 clicks' AND part = 'rest'".to_owned(), "7/rest/B/link 3 clicks: 0, 1", 0, 2),
+        ("UPDATE tally SET value = 0 WHERE name = 'click hits human'".to_owned(), "click hits human: 0, ", 0, 4),
+        ("UPDATE tally SET value = 9 WHERE name = 'enrolled' AND part = 'rest'".to_owned(), "7/rest/A/enrolled: 9, 1", 0, 1),
+        (
+            "INSERT INTO tally (campaign, part, variant, name, value) VALUES (7, 'test', 3, 'made up', 4)".to_owned(),
+            "7/test/D/made up: 4, 0",
+            0,
+            1,
+        ),
+    ];
+    for (accident, told, mended, corrected) in &accidents {
+        world.sql(Room::Ledger, accident);
+        let found = verify(ledger).differences;
+        assert_eq!(found.iter().any(|one| one.contains(told)), !told.is_empty(), "{accident}: {found:?}");
+        let rebuilt = rebuild(ledger);
+        // Counts follow states there and back again where a state is wrong.
+        let corrected = if *mended > 0 { rebuilt.corrected } else { *corrected };
+        assert_eq!(rebuilt, Rebuilt { mended: *mended, corrected, ..nothing_to_do }, "{accident}");
+        assert_eq!(verify(ledger).differences, Vec::<String>::new(), "{accident}");
+        assert_eq!(everything(ledger, (1..=8).map(pseudonym)).0, before.0, "{accident}");
+        assert_eq!(everything(ledger, (1..=8).map(pseudonym)).1, before.1, "{accident}");
+        assert_eq!(rebuild(ledger), nothing_to_do, "{accident}");
+    }
+    // All at once, and folded over meanwhile by hits that trust what is wrong.
+    for (accident, ..) in &accidents[..5] {
+        world.sql(Room::Ledger, accident);
+    }
+    append(ledger, &[event(401, 1, EventKind::Open), event(402, 3, EventKind::Click)]);
+    while projection::advance(ledger).unwrap() > 0 {}
+    rebuild(ledger);
+    assert_eq!(verify(ledger).differences, Vec::<String>::new());
+    assert_eq!(everything(ledger, (1..=8).map(pseudonym)).1[&first], before.1[&first], "an open as there were before");
+    // Two at the same time correct what is wrong once.
+    for _ in 0..5 {
+        world.sql(Room::Ledger, &accidents[4].0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| rebuild(ledger));
+            rebuild(ledger);
+        });
+        assert_eq!(verify(ledger).differences, Vec::<String>::new());
+    }
+    clear(&world);
+}
+
+/// Pseudonyms in the order of numbers.
+fn one_of_many(number: u16) -> Pseudonym {
+    let mut bytes = [7; 16];
+    bytes[..2].copy_from_slice(&number.to_be_bytes());
+    Pseudonym::from_bytes(bytes)
+}
+
+fn enrol_many(ledger: &LedgerDb, many: u16) {
+    let subjects: Vec<Subject> =
+        (0..many).map(|number| Subject { pseudonym: one_of_many(number), ..subject(1, u8::try_from(number % 2).unwrap()) }).collect();
+    ledger.write(|conn| store::enrol(conn, &subjects)).unwrap();
+    let sent: Vec<Event> =
+        (0..many).map(|number| Event { whose: Whose::Recipient(one_of_many(number)), ..event(number, 1, EventKind::Sent) }).collect();
+    append(ledger, &sent);
+    while projection::advance(ledger).unwrap() > 0 {}
+}
+
+async fn a_rebuild_that_was_stopped_goes_on_where_it_was(engine: Engine) {
+    let world = with_campaign(engine).await;
+    let ledger = &world.lab.ledger;
+    enrol_many(ledger, 2_500);
+    let before = everything(ledger, (0..2_500).map(one_of_many));
+    world.sql(Room::Ledger, "UPDATE subject SET delivery_flags = 32");
+    let stop = |after: u64, afresh: bool| {
+        let mut told =
+            |progress: &store::Progress| if progress.recipients >= after { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+        rebuild::run(ledger, None, &[CAMPAIGN], afresh, NOW, &mut told).unwrap()
+    };
+    let stopped = |recipients, mended, corrected| Rebuilt { recipients, mended, corrected, is_finished: false };
+    // Sent, delivered, measured and bounced of two arms, as long as the states say so; then each mended state takes its counts with it.
+    assert_eq!(stop(1, false), stopped(1_000, 1_000, 8));
+    let found = verify(ledger).differences;
+    assert!(["7/test/A", "7/test/B"].iter().all(|arm| found.contains(&format!("{arm}: the states of 750 recipients"))), "{found:?}");
+    assert!(found.contains(&"7/test/A/sent: 500, 1250".to_owned()), "{found:?}");
+    assert_eq!(stop(1_500, false), stopped(2_000, 2_000, 0), "the second thousand");
+    assert_eq!(stop(1, true), stopped(1_000, 0, 0), "begun again");
+    let late = NOW.checked_add(jiff::SignedDuration::from_hours(1)).unwrap();
+    let begun = ledger.read(|conn| store::rebuild(conn, None)).unwrap().unwrap();
+    assert_eq!((begun.began_at, begun.recipients), (NOW, 1_000));
+    let done = rebuild::run(ledger, None, &[CAMPAIGN], false, late, &mut |_| ControlFlow::Continue(())).unwrap();
+    assert_eq!(done, Rebuilt { recipients: 2_500, mended: 500, corrected: 0, is_finished: true });
+    assert_eq!(ledger.read(|conn| store::rebuild(conn, None)).unwrap(), None);
+    assert_eq!(everything(ledger, (0..2_500).map(one_of_many)), before);
+    clear(&world);
+}
+
+async fn hits_that_come_during_a_rebuild_and_a_verification_are_counted_right(engine: Engine) {
+    let world = with_campaign(engine).await;
+    let ledger = world.lab.ledger.clone();
+    enrol_many(&ledger, 2_500);
+    let (is_over, written) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let hit = |number: u16, whose: u16| {
+        let kind = if number.is_multiple_of(3) { EventKind::Click } else { EventKind::Open };
+        Event { whose: Whose::Recipient(one_of_many(whose)), ..event(number, 1, kind) }
+    };
+    let add = |hits: &[Event]| {
+        ledger
+            .write(|conn| {
+                let before = store::count(conn, Counter::EventSeq, 0)?;
+                store::append(conn, hits)?;
+                projection::follow(conn, hits, before)
+            })
+            .unwrap()
+    };
+    let mut rounds = 0;
+    let mended = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 10_000..50_000_u16 {
+                if is_over.load(Ordering::SeqCst) {
+                    break;
+                }
+                add(&[hit(number, number.wrapping_mul(31) % 2_500)]);
+                written.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        // Until a good many came during all of this, and at least five times.
+        while rounds < 5 || written.load(Ordering::SeqCst) < 200 {
+            // The cursor first, as everybody who writes here does; on PostgreSQL these are one transaction.
+            let accidents = "UPDATE subject SET click_flags = 8 WHERE variant = 1; UPDATE tally SET value = value + 17";
+            world.sql(Room::Ledger, &format!("UPDATE counter SET value = value WHERE name = 'projected seq'; {accidents}"));
+            let mut number = 50_000 + rounds * 10;
+            // In the midst of it: one behind where it is, one before.
+            let mut told = |_: &store::Progress| {
+                add(&[hit(number, number % 900), hit(number + 1, 2_499 - number % 300)]);
+                number += 2;
+                ControlFlow::Continue(())
+            };
+            let rebuilt = rebuild::run(&ledger, Some(CAMPAIGN), &[CAMPAIGN], false, NOW, &mut told).unwrap();
+            assert!(rebuilt.mended > 500 && rebuilt.corrected > 5, "{rebuilt:?}");
+            let seen = verify(&ledger);
+            assert_eq!(seen.differences, Vec::<String>::new(), "round {rounds}, {} events", seen.events);
+            rounds += 1;
+        }
+        is_over.store(true, Ordering::SeqCst);
+        rounds
+    });
+    let hits = written.load(Ordering::SeqCst) + usize::from(mended) * 6;
+    let verified = verify(&ledger);
+    assert_eq!((verified.differences, verified.events), (Vec::new(), 2_500 + hits as u64));
+    let tallies = ledger.read(|conn| store::tallies(conn, CAMPAIGN)).unwrap();
+    let counted: i64 = tallies.iter().filter(|((_, _, name), _)| name.contains(" hits ")).map(|(_, count)| count).sum();
+    assert_eq!(counted, i64::try_from(hits).unwrap());
+    clear(&world);
+}
+
+async fn a_snapshot_shows_the_ledger_as_it_was_when_it_began(engine: Engine) {
+    let world = with_campaign(engine).await;
+    let ledger = &world.lab.ledger;
+    ledger.write(|conn| store::enrol(conn, &[subject(1, 0)])).unwrap();
+    let come = |number: u16| {
+        append(ledger, &[event(number, 1, EventKind::Open)]);
+        projection::advance(ledger).unwrap()
+    };
+    come(1);
+    let (before, after, verified) = ledger
+        .snapshot(|conn| {
+            let before = store::counted(conn, Counter::ProjectedSeq)?;
+            assert_eq!((come(2), come(3)), (1, 1), "nobody waits for it");
+            Ok::<_, letterlab::db::DbError>((before, store::counted(conn, Counter::EventSeq)?, projection::verify(conn, CAMPAIGN)?))
+        })
+        .unwrap();
+    assert_eq!((before, after, verified.events, verified.differences), (1, 1, 1, Vec::new()));
+    assert_eq!(verify(ledger).events, 3, "the next one shows what came");
+    // Without one, a look in between two changes is seen half before and half after.
+    let torn = ledger.read(|conn| {
+        let tallies = store::tallies(conn, CAMPAIGN)?;
+        come(4);
+        Ok::<_, letterlab::db::DbError>(tallies != store::tallies(conn, CAMPAIGN)?)
+    });
+    assert!(torn.unwrap());
+    clear(&world);
+}
+
 async fn counters_count(engine: Engine) {
     let world = with_campaign(engine).await;
     let ledger = &world.lab.ledger;
@@ -286,6 +534,7 @@ async fn counters_count(engine: Engine) {
         Counter::UnrecordedHits,
         Counter::StoredHits,
         Counter::DeletedHits,
+        Counter::Recounts,
     ];
     for (by, counter) in (1..).zip(all) {
         assert_eq!(counted(ledger, counter), 0);

@@ -431,7 +431,7 @@ impl World {
             assert!(law.holds, "{}: {}", law.name, law.numbers);
         }
         for campaign in campaigns::all(&self.lab).unwrap() {
-            let verified = self.lab.ledger.read(|conn| projection::verify(conn, campaign.number)).unwrap();
+            let verified = self.lab.ledger.snapshot(|conn| projection::verify(conn, campaign.number)).unwrap();
             assert_eq!(verified.differences, Vec::<String>::new(), "derived again, {} counts otherwise", campaign.definition.name);
             self.check_enrolment(&campaign);
         }

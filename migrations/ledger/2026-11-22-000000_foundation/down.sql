@@ -1,3 +1,5 @@
+DROP TABLE rebuild;
+DROP TABLE watch;
 DROP TABLE withdrawal;
 DROP TABLE spool;
 DROP TABLE counter;

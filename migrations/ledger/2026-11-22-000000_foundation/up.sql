@@ -154,7 +154,17 @@ CREATE TABLE counter (
     name TEXT NOT NULL PRIMARY KEY,
     value BIGINT NOT NULL
 );
-INSERT INTO counter (name, value) VALUES ('event seq', 0), ('projected seq', 0), ('refused hits', 0), ('unrecorded hits', 0), ('stored hits', 0), ('deleted hits', 0);
+INSERT INTO counter (name, value) VALUES ('event seq', 0), ('projected seq', 0), ('refused hits', 0), ('unrecorded hits', 0), ('stored hits', 0), ('deleted hits', 0), ('recounts', 0);
+
+-- How far states and counts are being made anew from the events; a row only while that is under way. Scope 0 stands for every campaign.
+CREATE TABLE rebuild (
+    scope BIGINT NOT NULL PRIMARY KEY,
+    began_at BIGINT NOT NULL,
+    -- Recipients up to and with this one are done, in the order of pseudonyms.
+    after TEXT NOT NULL,
+    recipients BIGINT NOT NULL,
+    mended BIGINT NOT NULL
+);
 
 -- How far each process's spool of hits is loaded: moved in the transaction that stores the hits, so that each is stored exactly once.
 CREATE TABLE spool (

@@ -1,0 +1,78 @@
+//! `letterlab verify` and `letterlab rebuild`: do states and counts follow from the events, and making them do so.
+
+use std::ops::ControlFlow;
+use std::process::ExitCode;
+
+use crate::app::lab::Lab;
+use crate::app::{campaigns, recount};
+
+/// Derive every count from the events again and compare.
+#[derive(Debug, clap::Args)]
+pub(super) struct Verify {
+    /// One campaign by name or number; without it all of them
+    name: Option<String>,
+}
+
+/// Make every recipient's state and every count anew from the events, while the service works. Stopped, it goes on the next time.
+#[derive(Debug, clap::Args)]
+pub(super) struct Rebuild {
+    /// One campaign by name or number; without it all of them
+    name: Option<String>,
+    /// Begin again instead of going on with one that was stopped
+    #[arg(long)]
+    afresh: bool,
+    /// Print what was done as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn verify(command: &Verify, lab: &Lab) -> anyhow::Result<ExitCode> {
+    let chosen = match &command.name {
+        Some(name) => vec![campaigns::find(lab, name)?],
+        None => campaigns::all(lab)?,
+    };
+    let mut good = true;
+    for campaign in chosen {
+        let verified = recount::verify(lab, &campaign)?;
+        let name = &campaign.definition.name;
+        println!(
+            "{name}: {} events, {} counts, {} recipients with events, {} differences",
+            verified.events,
+            verified.counts,
+            verified.recipients,
+            verified.differences.len()
+        );
+        for difference in &verified.differences {
+            println!("  {difference}");
+        }
+        good &= verified.differences.is_empty();
+    }
+    if !good {
+        println!("`letterlab rebuild` makes states and counts anew from the events.");
+    }
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+pub(super) fn rebuild(command: &Rebuild, lab: &Lab) -> anyhow::Result<ExitCode> {
+    let scope = command.name.as_deref().map(|name| campaigns::find(lab, name)).transpose()?.map(|campaign| campaign.number);
+    let (all, stopped) = recount::to_rebuild(lab, scope)?;
+    if let Some(stopped) = stopped.filter(|_| !command.afresh) {
+        let (began, done) = (stopped.began_at, stopped.recipients);
+        eprintln!("going on with the rebuild begun at {began}, after {done} recipients; --afresh begins again");
+    }
+    let mut shown = None;
+    let rebuilt = recount::rebuild(lab, scope, command.afresh, &mut |progress| {
+        let percent = (progress.recipients.saturating_mul(100)).checked_div(all).unwrap_or(100).min(100);
+        if shown != Some(percent) {
+            eprintln!("{percent:>3} %: {} of {all} recipients looked at, {} mended", progress.recipients, progress.mended);
+            shown = Some(percent);
+        }
+        ControlFlow::Continue(())
+    })?;
+    if command.json {
+        println!("{}", serde_json::to_string_pretty(&rebuilt)?);
+    } else {
+        println!("{} recipients looked at, {} mended; {} counts corrected", rebuilt.recipients, rebuilt.mended, rebuilt.corrected);
+    }
+    Ok(ExitCode::SUCCESS)
+}
