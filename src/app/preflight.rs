@@ -2,7 +2,8 @@
 //! mended first.
 //!
 //! Cast: [`check`] (gathers the list), [`Preflight`] (the same on page, command line and API), [`Wishes`] (what takes time or the
-//! network is looked at only when asked for), [`gate`] (what a launch repeats); inside, `links` and `spam`.
+//! network is looked at only when asked for), [`at_hand`] (the part of the list that takes no time), [`gate`] (a launch repeats that part);
+//! inside, `links` and `spam`.
 //!
 //! It changes nothing, and no point names a person: people who would be skipped are counted, and listed by `app::letters`.
 
@@ -66,6 +67,15 @@ impl Preflight {
         self.items.iter().filter(|item| item.level == level).count()
     }
 
+    /// What is worth a look, in words, without advice and details.
+    pub fn warns(&self) -> Vec<String> {
+        let words = |item: &Item| {
+            let variants = if item.variants.is_empty() { String::new() } else { format!(" of {}", item.variants) };
+            format!("{}{variants}: {}", item.topic, item.found)
+        };
+        self.items.iter().filter(|item| item.level == Level::Warn).map(words).collect()
+    }
+
     /// What keeps the campaign from being launched, in words.
     pub fn stops(&self) -> Vec<String> {
         let words = |item: &Item| {
@@ -114,16 +124,23 @@ pub fn check(lab: &Lab, campaign: &Campaign, wishes: Wishes) -> Done<Preflight> 
     Ok(Preflight::new(&definition.name, items, not_asked))
 }
 
-/// What a launch repeats: everything about letters and people that needs neither the network nor another program. The campaign's
-/// problems and the proof are checked by sealing itself.
+/// Everything about letters and people that needs neither the network nor another program nor a trial of the proof.
+///
+/// # Errors
+/// [`CampaignError::Problems`] when the letter does not compile, and a database failure.
+pub fn at_hand(lab: &Lab, definition: &Definition) -> Done<Preflight> {
+    let arms = definition.arms().map_err(CampaignError::Problems)?;
+    let mut items = letters_of(lab, &arms);
+    items.extend(missing_fields(lab, definition)?);
+    Ok(Preflight::new(&definition.name, items, Vec::new()))
+}
+
+/// What a launch repeats: [`at_hand`]. The campaign's problems and the proof are checked by sealing itself.
 ///
 /// # Errors
 /// [`CampaignError::NotReady`] with the list when a point says stop.
 pub fn gate(lab: &Lab, definition: &Definition) -> Done<()> {
-    let arms = definition.arms().map_err(CampaignError::Problems)?;
-    let mut items = letters_of(lab, &arms);
-    items.extend(missing_fields(lab, definition)?);
-    let list = Preflight::new(&definition.name, items, Vec::new());
+    let list = at_hand(lab, definition)?;
     if list.level == Level::Stop { Err(CampaignError::NotReady(Box::new(list))) } else { Ok(()) }
 }
 
@@ -266,6 +283,7 @@ mod tests {
         assert_eq!(list.level, Level::Stop);
         assert_eq!(list.items.iter().map(|item| item.found.as_str()).collect::<Vec<_>>(), ["b", "c", "a"]);
         assert_eq!(list.stops(), ["spam score: b: mend it"]);
+        assert_eq!(list.warns(), ["size: c"]);
         assert_eq!(list.count(Level::Warn), 1);
     }
 

@@ -9,10 +9,11 @@ use jiff::Timestamp;
 use crate::app::assignment as draw;
 use crate::app::campaigns::{self, CampaignError};
 use crate::app::lab::Lab;
-use crate::app::proof;
+use crate::app::{preflight, proof};
 use crate::bridge::launch::LaunchError;
 use crate::campaign::file::{Problem, template};
 use crate::campaign::store::Campaign as Stored;
+use crate::content::preflight::Level;
 use crate::ids::VariantNumber;
 
 /// Write, check, launch and steer campaigns.
@@ -138,7 +139,10 @@ pub(super) fn run(command: &Campaign, lab: &Lab) -> anyhow::Result<ExitCode> {
         Campaign::List => list(lab)?,
         Campaign::Show { name, json } => show(lab, &find(name)?, *json)?,
         Campaign::Seal { name } => {
-            let sealed = campaigns::seal(lab, &find(name)?)?;
+            let campaign = find(name)?;
+            let done = campaigns::seal(lab, &campaign);
+            say_why(&campaign, &done);
+            let sealed = done?;
             println!("Sealed with {}", sealed.sealed.map(|seal| seal.hash).unwrap_or_default());
         }
         Campaign::Launch { name, at } => {
@@ -185,7 +189,8 @@ fn text(file: &Path) -> anyhow::Result<String> {
 /// Reads the letter's file, by its path relative to the campaign file.
 fn beside(file: &Path) -> impl Fn(&str) -> Result<String, String> {
     let folder = file.parent().map(Path::to_path_buf).unwrap_or_default();
-    move |name| std::fs::read_to_string(folder.join(name)).map_err(|error| error.to_string())
+    // Of an error the cause alone: the caller names the file.
+    move |name| super::letter::read(&folder.join(name)).map_err(|error| error.root_cause().to_string())
 }
 
 fn check(lab: &Lab, file: &Path) -> anyhow::Result<ExitCode> {
@@ -194,15 +199,22 @@ fn check(lab: &Lab, file: &Path) -> anyhow::Result<ExitCode> {
     if let Some(definition) = definition
         && problems.is_empty()
     {
+        // What a launch would refuse is not called right.
+        let list = preflight::at_hand(lab, &definition)?;
+        if list.level == Level::Stop {
+            super::preflight::print(&list);
+            return Ok(ExitCode::FAILURE);
+        }
         let eligible = lab.vault.read(|conn| crate::vault::store::eligible_count(conn, &definition.list))?;
         println!("{}: nothing wrong. {eligible} people of list {} may be mailed.", file.display(), definition.list);
-        if let Ok(arms) = definition.arms() {
-            for warning in arms.first().map(|arm| arm.letter.warnings()).unwrap_or_default() {
-                println!("  look at: {warning}");
-            }
-        }
-        if let Some(words) = crate::app::letters::lacking(lab, &definition)?.words() {
-            println!("  look at: {words}");
+        for item in list.items.iter().filter(|item| item.level == Level::Warn) {
+            println!(
+                "  look at: {}{}",
+                item.topic,
+                if item.variants.is_empty() { String::new() } else { format!(" of {}", item.variants) }
+            );
+            println!("    {}{}", item.found, if item.advice.is_empty() { String::new() } else { format!(": {}", item.advice) });
+            item.details.iter().for_each(|detail| println!("    - {detail}"));
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -314,12 +326,7 @@ fn launch(lab: &Lab, campaign: &Stored) -> anyhow::Result<()> {
         bar.set_position(done);
     });
     bar.finish_and_clear();
-    if let Err(CampaignError::Launch(crate::bridge::launch::LaunchError::Problems(problems))) = &done {
-        print_problems(Path::new(&campaign.definition.name), problems);
-    }
-    if let Err(CampaignError::NotReady(list)) = &done {
-        super::preflight::print(list);
-    }
+    say_why(campaign, &done);
     done?;
     let progress = campaigns::progress(lab, &campaigns::by_number(lab, campaign.number)?)?;
     println!(
@@ -327,6 +334,15 @@ fn launch(lab: &Lab, campaign: &Stored) -> anyhow::Result<()> {
         progress.mailings.enrolled, progress.mailings.queued, campaign.definition.name
     );
     Ok(())
+}
+
+/// What keeps a campaign from being sealed, point by point.
+fn say_why<T>(campaign: &Stored, done: &Result<T, CampaignError>) {
+    match done {
+        Err(CampaignError::Launch(LaunchError::Problems(problems))) => print_problems(Path::new(&campaign.definition.name), problems),
+        Err(CampaignError::NotReady(list)) => super::preflight::print(list),
+        _ => {}
+    }
 }
 
 fn assignment(lab: &Lab, campaign: &Stored, csv: bool, json: bool) -> anyhow::Result<ExitCode> {

@@ -1,14 +1,16 @@
 //! `letterlab letters parts` and `rewrite`: a look into one letter before it is part of a campaign.
 //!
-//! Cast: [`Parts`], [`Rewrite`], and what they do.
+//! Cast: [`Parts`], [`Rewrite`], and what they do; [`read`] (a letter's file, refused unread when it is too large).
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 
 use crate::app::letters;
-use crate::content::BodyFormat;
+use crate::content::{Body, BodyFormat, ContentError, Part};
 
 /// List everything in a letter that may vary.
 #[derive(Debug, clap::Args)]
@@ -30,8 +32,20 @@ pub(super) struct Rewrite {
     out: Option<PathBuf>,
 }
 
-fn read(file: &Path) -> anyhow::Result<String> {
-    std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))
+/// A letter's text. What is larger than any letter may be is refused by its size, not read first.
+pub(super) fn read(file: &Path) -> anyhow::Result<String> {
+    let unreadable = || format!("{} cannot be read", file.display());
+    let opened = File::open(file).with_context(unreadable)?;
+    let size = opened.metadata().with_context(unreadable)?.len();
+    let most = Body::MOST_BYTES as u64;
+    let mut text = String::new();
+    if size <= most {
+        // A pipe says nothing of its size, and a file may grow: one byte too many is read, and refused by whoever compiles it.
+        opened.take(most + 1).read_to_string(&mut text).with_context(unreadable)?;
+        return Ok(text);
+    }
+    let bytes = usize::try_from(size).unwrap_or(usize::MAX);
+    Err(ContentError::TooLarge { part: Part::Body, bytes, most: Body::MOST_BYTES }).with_context(unreadable)
 }
 
 pub(super) fn parts(command: &Parts) -> anyhow::Result<ExitCode> {

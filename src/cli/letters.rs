@@ -69,10 +69,6 @@ pub(super) fn run(command: &Letters) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn read(file: &Path) -> anyhow::Result<String> {
-    std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))
-}
-
 fn format_of(file: &Path) -> Option<BodyFormat> {
     match file.extension()?.to_str()? {
         "mjml" => Some(BodyFormat::Mjml),
@@ -139,9 +135,18 @@ fn check_folder(command: &Check) -> anyhow::Result<ExitCode> {
     );
     for (file, format) in files {
         let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let source = read(&file)?;
+        letters += 1;
+        let source = match letter::read(&file) {
+            Ok(source) => source,
+            // The others are looked at all the same.
+            Err(error) => {
+                println!("{name:<44} {:>6}\n    {error:#}", "no");
+                good = false;
+                continue;
+            }
+        };
         let found = report(&name, &source, format);
-        let (tally, faults) = try_out(&newsletter(source.clone(), format, "A letter"), command)?;
+        let (tally, faults) = try_out(&newsletter(source.clone(), format, "A letter"), command);
         println!(
             "{name:<44} {:>6} {:>5} {:>7} {:>8} {:>10} {:>10} {:>10}",
             if found.parsed { "yes" } else { "no" },
@@ -156,7 +161,6 @@ fn check_folder(command: &Check) -> anyhow::Result<ExitCode> {
             println!("    {fault}");
         }
         good &= found.parsed && faults.is_empty();
-        letters += 1;
         sum.add(tally);
         if let (Some(out), true) = (&command.out, found.parsed) {
             let html = as_received(&source, format).with_context(|| format!("{name} does not render"))?;
@@ -180,13 +184,13 @@ fn share((good, all): (u32, u32)) -> String {
 }
 
 /// Compares a letter with its generated edits; answers the counts and what was judged wrongly.
-fn try_out(newsletter: &Newsletter, command: &Check) -> anyhow::Result<(Tally, Vec<String>)> {
+fn try_out(newsletter: &Newsletter, command: &Check) -> (Tally, Vec<String>) {
     let mut rng = ChaCha12Rng::seed_from_u64(command.seed);
     let (mut tally, mut faults) = (Tally::default(), Vec::new());
     for round in 1..=command.rounds {
         let made = match trials(newsletter, &mut rng) {
             Ok(made) => made,
-            Err(error) => return Ok((tally, vec![format!("no edits can be tried: {error}")])),
+            Err(error) => return (tally, vec![format!("no edits can be tried: {error}")]),
         };
         for trial in made {
             let reply_to = trial.reply_to.as_deref();
@@ -198,7 +202,7 @@ fn try_out(newsletter: &Newsletter, command: &Check) -> anyhow::Result<(Tally, V
             }
         }
     }
-    Ok((tally, faults))
+    (tally, faults)
 }
 
 fn is_right(expected: Expected, outcome: &Outcome) -> bool {
@@ -247,7 +251,7 @@ fn compare_files(command: &Compare) -> anyhow::Result<ExitCode> {
     for (place, file) in command.files.iter().enumerate() {
         let format = format_of(file).with_context(|| format!("{} is not .mjml, .html or .md", file.display()))?;
         let subject = command.subjects.get(place).map_or("A letter", String::as_str);
-        letters.push((newsletter(read(file)?, format, subject), None));
+        letters.push((newsletter(letter::read(file)?, format, subject), None));
     }
     let compared = letters::compare(&letters, &[]).map_err(|why| anyhow!(why))?;
     if command.json {

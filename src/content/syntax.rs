@@ -51,7 +51,7 @@ pub fn check(part: Part, tags: &[Tag], first: usize) -> Result<Vec<FieldUse>, Co
         tag.kind == TagKind::Block && tag.code.trim_start_matches(['{', '%', '-', '+', ' ', '\t', '\n', '\r']).starts_with("elif")
     };
     if let Some(tag) = tags.iter().filter(branches).nth(MOST_BRANCHES) {
-        let problem = format!("there are more than {MOST_BRANCHES} `elif`");
+        let problem = format!("there are more than {MOST_BRANCHES} `elif` in the {part}; let the list carry the words in a field instead");
         return Err(ContentError::Merge { part: tag.part, line: tag.line, problem });
     }
     // The tags alone, one per line, so that nothing between them can be misread.

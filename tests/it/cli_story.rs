@@ -101,6 +101,14 @@ fn a_campaign_is_written_checked_launched_and_steered_from_the_command_line() ->
     operator.write("campaign.toml", &template)?;
     let checked = operator.succeeds(&["campaign", "check", "campaign.toml"])?;
     assert!(checked.contains("nothing wrong") && checked.contains("4 people"), "{checked}");
+    let long = template.replace("three things changed this autumn.", &"Three things changed this autumn. ".repeat(4_000));
+    operator.write("long.toml", &long.replace("\"autumn-letter\"", "\"long-letter\""))?;
+    operator.fails(&["campaign", "check", "long.toml"], &["stop  size", "Gmail cuts letters at 102 kB"])?;
+    operator.succeeds(&["campaign", "create", "long.toml"])?;
+    for verb in ["seal", "launch"] {
+        operator.fails(&["campaign", verb, "long-letter"], &["stop  size", "Gmail cuts letters at 102 kB"])?;
+    }
+    operator.succeeds(&["campaign", "delete", "long-letter"])?;
     operator.succeeds(&["campaign", "create", "campaign.toml"])?;
     operator.fails(&["campaign", "create", "campaign.toml"], &["autumn-letter", "exists already"])?;
     let checked = operator.succeeds(&["campaign", "check", "autumn-letter"])?;

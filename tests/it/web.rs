@@ -971,7 +971,15 @@ async fn pictures_are_taken_in_and_letters_looked_into(engine: Engine) {
     let lacking = server.send(Method::GET, "/api/v1/campaigns/story/lacking", &with_key, "").await.json();
     assert_eq!(lacking, serde_json::json!({ "people": 3, "lacking": 1, "fields": { "first_name": 1 } }));
     let page = server.get("/campaigns/1", &cookies).await.text();
-    assert!(page.contains("1 person has no value for a field the letter needs"), "{page}");
+    assert!(page.contains("Worth a look before launch:") && page.contains("1 of 3 people lack a value the letter needs"), "{page}");
+    // What says stop on the list is told on the campaign's own page, and a launch by a program is refused for it.
+    world.draft(
+        &CAMPAIGN.replace("\"story\"", "\"large\"").replace("Hello, [read", &format!("{} [read", "Words and words. ".repeat(8_000))),
+    );
+    let page = server.get("/campaigns/2", &cookies).await.text();
+    assert!(page.contains("To be mended before launch: size: 1") && page.contains("Gmail cuts letters at 102 kB"), "{page}");
+    let refused = server.send(Method::POST, "/api/v1/campaigns/large/launch", &with_key, "").await;
+    assert!(refused.status == 422 && refused.text().contains("102 kB"), "{} {}", refused.status, refused.text());
 }
 
 const LETTER_A: &str = "<h1>Autumn</h1><p>Three things <b>changed</b>.</p><p><a href=\"https://shop.example/\">Buy now</a></p>";

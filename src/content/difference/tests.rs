@@ -286,14 +286,26 @@ fn part() -> impl Strategy<Value = String> {
     })
 }
 
+/// Pairs that the property below tries at least; each of its letters brings a few dozen.
+const LEAST_PAIRS: usize = 1_000;
+
+#[test]
+fn generated_edits_of_generated_letters_are_all_judged_rightly() {
+    let pairs = std::cell::Cell::new(0);
+    let config = ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() };
+    let letters = (prop::collection::vec(part(), 1..6), any::<u64>());
+    let tried = proptest::test_runner::TestRunner::new(config).run(&letters, |(parts, seed)| {
+        let source =
+            format!("<html><head><style>p {{ margin: 0 }} a {{ color: red }}</style></head><body>{}</body></html>", parts.join("\n"));
+        pairs.set(pairs.get() + try_out(&letter(BodyFormat::Html, &source), seed));
+        Ok(())
+    });
+    tried.unwrap();
+    assert!(pairs.get() >= LEAST_PAIRS, "{} pairs", pairs.get());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn generated_edits_of_generated_letters_are_all_judged_rightly(parts in prop::collection::vec(part(), 1..6), seed in any::<u64>()) {
-        let source = format!("<html><head><style>p {{ margin: 0 }} a {{ color: red }}</style></head><body>{}</body></html>", parts.join("\n"));
-        try_out(&letter(BodyFormat::Html, &source), seed);
-    }
 
     #[test]
     fn anything_at_all_is_compared_or_refused_and_is_like_itself(one in "[<>/a-c \"'=!\\-\\[\\]{};:&#]{0,200}", two in "[<>/a-c \"'=!\\-\\[\\]{};:&#]{0,200}") {

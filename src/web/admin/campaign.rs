@@ -8,7 +8,7 @@ use super::draft_plan::outlook;
 use super::steer::{actions, done};
 use crate::app::campaigns::{self, CampaignError, Progress};
 use crate::app::lab::Lab;
-use crate::app::letters;
+use crate::app::preflight::{self, Preflight};
 use crate::app::proof::{self, ShownProof};
 use crate::bridge::launch::LaunchError;
 use crate::campaign::definition::{Arm, Definition};
@@ -44,7 +44,7 @@ struct Known {
     problems: Vec<crate::campaign::file::Problem>,
     arms: Vec<Arm>,
     outlook: Vec<String>,
-    lacking: Option<String>,
+    list: Option<Preflight>,
     proof: Option<ShownProof>,
 }
 
@@ -109,6 +109,7 @@ fn read(lab: &Lab, campaign: &Campaign) -> Result<Known, CampaignError> {
         }
         other => other?,
     };
+    let list = if is_draft { at_hand(lab, &campaign.definition)? } else { None };
     Ok(Known {
         progress: campaigns::progress(lab, campaign)?,
         links: lab.ledger.read(|conn| store::links(conn, campaign.number))?,
@@ -117,9 +118,17 @@ fn read(lab: &Lab, campaign: &Campaign) -> Result<Known, CampaignError> {
         proof,
         // What does not compile is among the problems.
         arms: campaign.definition.arms().unwrap_or_default(),
-        lacking: if campaign.state == State::Draft { letters::lacking(lab, &campaign.definition)?.words() } else { None },
+        list,
         outlook: if campaign.state == State::Draft { outlook(lab, &campaign.definition)? } else { Vec::new() },
     })
+}
+
+/// The part of the list before launch that takes no time; none of letters that do not compile, which is among the problems.
+fn at_hand(lab: &Lab, definition: &Definition) -> Result<Option<Preflight>, CampaignError> {
+    match preflight::at_hand(lab, definition) {
+        Err(CampaignError::Problems(_)) => Ok(None),
+        found => found.map(Some),
+    }
 }
 
 fn audience(definition: &Definition, people: Option<(u64, u64)>) -> String {
@@ -238,15 +247,18 @@ fn warnings(campaign: &Campaign, known: &Known) -> Vec<Warning> {
     if let Some(reason) = &campaign.paused {
         warnings.push(warning(Tone::Warn, format!("Nothing is sent for the moment: {reason}")));
     }
-    if campaign.state == State::Draft {
-        let mut seen = std::collections::BTreeSet::new();
-        let letters = known.arms.iter().flat_map(|arm| arm.letter.warnings().iter().map(ToString::to_string));
-        warnings.extend(letters.filter(|text| seen.insert(text.clone())).map(|text| warning(Tone::Warn, text)));
-        if campaign.definition.newsletter.body == (Body { format: BodyFormat::Markdown, source: String::new() }) {
-            warnings.push(warning(Tone::Warn, "The letter is empty.".to_owned()));
+    if campaign.state == State::Draft
+        && campaign.definition.newsletter.body == (Body { format: BodyFormat::Markdown, source: String::new() })
+    {
+        warnings.push(warning(Tone::Warn, "The letter is empty.".to_owned()));
+    }
+    if let Some(list) = &known.list {
+        warnings.extend(list.stops().into_iter().map(|words| warning(Tone::Stop, format!("To be mended before launch: {words}."))));
+        let warns = list.warns();
+        if !warns.is_empty() {
+            warnings.push(warning(Tone::Warn, format!("Worth a look before launch: {}. “Check” tells more.", warns.join("; "))));
         }
     }
-    warnings.extend(known.lacking.iter().map(|words| warning(Tone::Warn, words.clone())));
     warnings
 }
 
