@@ -2,7 +2,7 @@
 //!
 //! Cast: [`config`] (one struct, the embedded defaults are the defaults), [`clock`] (wall time and fresh ids), [`keyfile`], [`keywatch`]
 //! (keys taken up while running), [`lab`] (everything put together once and passed on), [`accounts`], [`campaigns`], [`people`],
-//! [`letters`], [`images`], [`recount`] and [`assignment`] (what web,
+//! [`letters`], [`images`] and [`assignment`] (what web,
 //! command line and API all call), [`domain`] (whether a sender proves who it is), [`proof`] (that letters differ in one element),
 //! [`preflight`] (the list before launch), [`preview`] and [`test_mail`] (letters before they leave), [`jobs`] (background work),
 //! [`outpost`] (what answers pixels and links, without people), [`roles`] (which of all this a process does), [`proxies`] (whose word
