@@ -16,7 +16,7 @@ use crate::campaign::store::{self as campaigns, Campaign, Choice, Link, Sealed};
 use crate::db::{DbError, LedgerDb, VaultConn, VaultDb};
 use crate::delivery::mailing::{NewMailing, Planned};
 use crate::delivery::store::{self as deliveries, Enrolment};
-use crate::experiment::assign::{Assignment, Candidate, Seed, assign};
+use crate::experiment::assign::{Candidate, Drawn, Seed, draw};
 use crate::ids::{CampaignNumber, MailingId, Mint, Pseudonym, RecordingMode, SubscriberId, VariantNumber};
 use crate::ledger::store as events;
 use crate::ledger::subject::{Part, Subject};
@@ -24,6 +24,9 @@ use crate::vault::store as people;
 
 /// Rows per step of long work.
 const STEP: usize = 5000;
+/// Recipients written in one transaction, in order of the ids that the database looks up or stores under: the sending order is chance, and
+/// fewer at a time would read and write every page of an index again and again; more would keep others waiting.
+const WRITTEN_AT_ONCE: usize = 20_000;
 /// Why a letter of a closed campaign is not sent.
 const CLOSED: &str = "campaign closed";
 /// Why a letter of a cancelled one is not sent.
@@ -204,93 +207,115 @@ fn plan(
         Ok::<_, LaunchError>(deliveries::unplan(conn, campaign.number)?)
     })? > 0
     {}
-    let roster = roster(vault, &definition.list, definition.recording, mint)?;
-    if roster.is_empty() {
+    let Roster { members, strata } = Roster::read(vault, &definition.list, definition.recording, mint)?;
+    if members.is_empty() {
         vault.write(|conn| deliveries::drop_enrolment(conn, campaign.number, owner))?;
         return Err(LaunchError::Nobody { list: definition.list.clone() });
     }
-    let candidates: Vec<Candidate<'_>> =
-        roster.iter().map(|member| Candidate { pseudonym: member.pseudonym, stratum: &member.stratum }).collect();
-    let assignments = assign(seed, &definition.design.weights, definition.design.share, definition.design.holdout, &candidates);
-    let all = roster.len() as u64;
+    let candidates = members.iter().map(|member| {
+        let stratum = strata.get(usize::from(member.stratum)).map_or("", |stratum| stratum.name.as_str());
+        Candidate { pseudonym: member.pseudonym, stratum }
+    });
+    let drawn = draw(seed, &definition.design.weights, definition.design.share, definition.design.holdout, candidates);
+    // Chance, and yet in the order of writing: so that new rows go to one place of their index at a time.
+    let mut ids: Vec<[u8; 16]> = drawn.iter().map(|_| mint()).collect();
+    ids.sort_unstable();
     let mut done = 0;
-    for (members, assigned) in roster.chunks(STEP).zip(assignments.chunks(STEP)) {
-        let mailings: Vec<NewMailing> = members
-            .iter()
-            .zip(assigned)
-            .map(|(member, assignment)| new_mailing(campaign.number, member, assignment, &send_times, mint))
+    for (some, ids) in drawn.chunks(WRITTEN_AT_ONCE).zip(ids.chunks(WRITTEN_AT_ONCE)) {
+        let mut turns: Vec<(u64, &Drawn, &Member)> = (done..)
+            .zip(some)
+            .filter_map(|(position, drawn)| Some((position, drawn, members.get(usize::try_from(drawn.index).ok()?)?)))
+            .collect();
+        turns.sort_unstable_by_key(|(_, _, member)| member.subscriber);
+        let mailings: Vec<NewMailing<'_>> = turns
+            .into_iter()
+            .zip(ids)
+            .filter_map(|((position, drawn, member), id)| {
+                let stratum = strata.get(usize::from(member.stratum))?;
+                Some(NewMailing {
+                    id: MailingId::from_bytes(*id),
+                    campaign: campaign.number,
+                    subscriber: member.subscriber,
+                    pseudonym: member.pseudonym,
+                    variant: drawn.variant,
+                    held_out: drawn.held_out,
+                    stratum: &stratum.name,
+                    provider: &stratum.provider,
+                    recording: stratum.recording,
+                    position,
+                    not_before: drawn.variant.and_then(|variant| send_times.get(usize::from(variant.0)).copied().flatten()),
+                })
+            })
             .collect();
         vault.write(|conn| {
             ours(conn)?;
             Ok::<_, LaunchError>(deliveries::plan(conn, &mailings)?)
         })?;
-        done += members.len() as u64;
-        progress(done, all);
+        done += some.len() as u64;
+        progress(done, members.len() as u64);
     }
     if vault.write(|conn| deliveries::end_enrolment(conn, campaign.number, owner, now()))? { Ok(()) } else { Err(elsewhere()) }
 }
 
-fn new_mailing(
-    campaign: CampaignNumber,
-    member: &Member,
-    assignment: &Assignment,
-    send_times: &[Option<Timestamp>],
-    mint: Mint,
-) -> NewMailing {
-    NewMailing {
-        id: MailingId::from_bytes(mint()),
-        campaign,
-        subscriber: member.subscriber,
-        pseudonym: member.pseudonym,
-        variant: assignment.variant,
-        held_out: assignment.held_out,
-        stratum: member.stratum.clone(),
-        provider: member.provider.clone(),
-        recording: member.recording,
-        position: assignment.position,
-        not_before: assignment.variant.and_then(|variant| send_times.get(usize::from(variant.0)).copied().flatten()),
-    }
+/// Who takes part: 34 bytes each, whatever is common to many beside them.
+struct Roster {
+    members: Vec<Member>,
+    strata: Vec<Stratum>,
 }
 
 struct Member {
     subscriber: SubscriberId,
     pseudonym: Pseudonym,
-    stratum: String,
+    /// Its number.
+    stratum: u16,
+}
+
+/// A mailbox provider, and what may be recorded.
+struct Stratum {
+    name: String,
     provider: String,
     recording: RecordingMode,
 }
 
-/// Who may be mailed, each with a fresh pseudonym. The most restrictive of person and campaign decides what may be recorded.
-fn roster(vault: &VaultDb, list: &str, ceiling: RecordingMode, mint: Mint) -> Result<Vec<Member>, LaunchError> {
-    let mut members = Vec::new();
-    let mut after = None;
-    loop {
-        let entries = vault.read(|conn| people::eligible(conn, list, after, STEP as i64))?;
-        let Some(last) = entries.last() else { return Ok(members) };
-        after = Some(last.id);
-        members.extend(entries.into_iter().map(|entry| {
-            let recording = entry.recording.min(ceiling);
-            Member {
-                subscriber: entry.id,
-                pseudonym: Pseudonym::from_bytes(mint()),
-                stratum: format!("{}/{recording}", entry.provider),
-                provider: entry.provider,
-                recording,
+impl Roster {
+    /// Who may be mailed, each with a fresh pseudonym. The most restrictive of person and campaign decides what may be recorded.
+    fn read(vault: &VaultDb, list: &str, ceiling: RecordingMode, mint: Mint) -> Result<Self, LaunchError> {
+        let most = usize::try_from(vault.read(|conn| people::eligible_count(conn, list))?).unwrap_or_default();
+        let mut roster = Self { members: Vec::with_capacity(most), strata: Vec::new() };
+        let mut after = None;
+        loop {
+            let entries = vault.read(|conn| people::eligible(conn, list, after, STEP as i64))?;
+            let Some(last) = entries.last() else { return Ok(roster) };
+            after = Some(last.id);
+            for entry in entries {
+                let stratum = roster.stratum(entry.provider, entry.recording.min(ceiling));
+                roster.members.push(Member { subscriber: entry.id, pseudonym: Pseudonym::from_bytes(mint()), stratum });
             }
-        }));
+        }
+    }
+
+    fn stratum(&mut self, provider: String, recording: RecordingMode) -> u16 {
+        let known = self.strata.iter().position(|stratum| stratum.recording == recording && stratum.provider == provider);
+        let number = known.unwrap_or_else(|| {
+            self.strata.push(Stratum { name: format!("{provider}/{recording}"), provider, recording });
+            self.strata.len() - 1
+        });
+        // A dozen providers times four modes.
+        u16::try_from(number).unwrap_or(u16::MAX)
     }
 }
 
 fn append_subjects(vault: &VaultDb, ledger: &LedgerDb, campaign: CampaignNumber, part: Part) -> Result<(), LaunchError> {
     let mut after = -1;
     loop {
-        let planned = vault.read(|conn| match part {
-            Part::Test => deliveries::planned_test(conn, campaign, after, STEP as i64),
-            Part::Rest => deliveries::planned_rest(conn, campaign, after, STEP as i64),
-            Part::Holdout => deliveries::planned_holdout(conn, campaign, after, STEP as i64),
+        let mut planned = vault.read(|conn| match part {
+            Part::Test => deliveries::planned_test(conn, campaign, after, WRITTEN_AT_ONCE as i64),
+            Part::Rest => deliveries::planned_rest(conn, campaign, after, WRITTEN_AT_ONCE as i64),
+            Part::Holdout => deliveries::planned_holdout(conn, campaign, after, WRITTEN_AT_ONCE as i64),
         })?;
         let Some(last) = planned.last() else { return Ok(()) };
         after = i64::try_from(last.position).unwrap_or(i64::MAX);
+        planned.sort_unstable_by_key(|planned| planned.pseudonym);
         let subjects: Vec<Subject> = planned.into_iter().map(|planned| subject(campaign, part, planned)).collect();
         ledger.write(|conn| events::enrol(conn, &subjects))?;
     }

@@ -11,7 +11,7 @@ use crate::ids::{CampaignNumber, EventId, MailingId, Pseudonym, RecordingMode, S
 
 /// A mailing to be planned.
 #[derive(Debug, Clone)]
-pub struct NewMailing {
+pub struct NewMailing<'a> {
     /// Its id.
     pub id: MailingId,
     /// Of which campaign.
@@ -25,9 +25,9 @@ pub struct NewMailing {
     /// Gets nothing, by plan: skipped from the start.
     pub held_out: bool,
     /// What the assignment was balanced within.
-    pub stratum: String,
+    pub stratum: &'a str,
     /// The large mailbox provider, or `other`: what throttles count by.
-    pub provider: String,
+    pub provider: &'a str,
     /// What may be recorded.
     pub recording: RecordingMode,
     /// Place in the sending order.

@@ -1,6 +1,6 @@
 //! Who gets which arm: seeded, balanced within strata, and recomputable by anyone from the seed and the pseudonyms.
 //!
-//! Cast: [`Seed`], [`Candidate`] (a pseudonym and its stratum), [`Assignment`].
+//! Cast: [`Seed`], [`Candidate`] (a pseudonym and its stratum), [`draw`] (everybody in the sending order), [`assign`] (the same in the order given).
 //!
 //! The algorithm, so that a reviewer can repeat it in any language:
 #![doc = include_str!("assign.md")]
@@ -37,9 +37,23 @@ pub struct Assignment {
     pub position: u64,
 }
 
+/// A recipient's turn, as [`draw`] answers it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drawn {
+    /// Which of the candidates, counted from 0.
+    pub index: u32,
+    /// The arm; none for the rest and the held out.
+    pub variant: Option<VariantNumber>,
+    /// Gets nothing.
+    pub held_out: bool,
+}
+
+/// The first half of a hash: enough to tell recipients apart (two of a million share it once in 10^26 draws), and half as much to keep.
+type Order = [u8; 16];
+
 struct Ranked {
-    index: usize,
-    hash: [u8; 32],
+    order: Order,
+    index: u32,
 }
 
 /// Assigns everybody, answering in the order given.
@@ -47,15 +61,30 @@ struct Ranked {
 /// `weights` are at least 1 each and at most 26 of them; `share` is above 0, `holdout` at least 0, and both together are at most 1 (checked by
 /// the design).
 pub fn assign(seed: &Seed, weights: &[u32], share: f64, holdout: f64, candidates: &[Candidate<'_>]) -> Vec<Assignment> {
+    let mut assignments = vec![Assignment { variant: None, held_out: false, position: 0 }; candidates.len()];
+    let drawn = draw(seed, weights, share, holdout, candidates.iter().cloned());
+    for (position, Drawn { index, variant, held_out }) in (0..).zip(drawn) {
+        if let Some(assignment) = usize::try_from(index).ok().and_then(|index| assignments.get_mut(index)) {
+            *assignment = Assignment { variant, held_out, position };
+        }
+    }
+    assignments
+}
+
+/// The same, answering in the sending order. Of up to four thousand million candidates it holds about 60 bytes each.
+pub fn draw<'a>(seed: &Seed, weights: &[u32], share: f64, holdout: f64, candidates: impl IntoIterator<Item = Candidate<'a>>) -> Vec<Drawn> {
     let slots = slots(weights);
     let mut strata: std::collections::BTreeMap<&str, Vec<Ranked>> = std::collections::BTreeMap::new();
-    for (index, candidate) in candidates.iter().enumerate() {
+    let mut count = 0;
+    for (index, candidate) in (0..).zip(candidates) {
         let hash = digest(&[seed, b"order", candidate.pseudonym.as_bytes()]);
-        strata.entry(candidate.stratum).or_default().push(Ranked { index, hash });
+        let order: Order = hash.first_chunk().copied().unwrap_or_default();
+        strata.entry(candidate.stratum).or_default().push(Ranked { order, index });
+        count += 1;
     }
-    let mut order: Vec<Placed> = Vec::with_capacity(candidates.len());
+    let mut placed: Vec<Placed> = Vec::with_capacity(count);
     for (stratum, mut members) in strata {
-        members.sort_unstable_by_key(|member| member.hash);
+        members.sort_unstable_by_key(|member| member.order);
         let size = members.len() as f64;
         let taking_part = (size * share + 0.5).floor() as usize;
         let held_out = ((size * holdout + 0.5).floor() as usize).min(members.len().saturating_sub(taking_part));
@@ -77,18 +106,16 @@ pub fn assign(seed: &Seed, weights: &[u32], share: f64, holdout: f64, candidates
                 block.get(rank % slots.len()).copied()
             };
             let place = (rank as f64 + 0.5) / size;
-            order.push(Placed { turn, place, hash: member.hash, index: member.index, variant });
+            placed.push(Placed { turn, place, order: member.order, index: member.index, variant });
         }
     }
-    order.sort_unstable_by(|one, other| one.turn.cmp(&other.turn).then(one.place.total_cmp(&other.place)).then(one.hash.cmp(&other.hash)));
-    let mut assignments = vec![Assignment { variant: None, held_out: false, position: 0 }; candidates.len()];
-    for (position, placed) in order.into_iter().enumerate() {
-        if let Some(assignment) = assignments.get_mut(placed.index) {
-            let held_out = placed.turn == Turn::HeldOut;
-            *assignment = Assignment { variant: placed.variant, held_out, position: position as u64 };
-        }
-    }
-    assignments
+    placed.sort_unstable_by(|one, other| {
+        one.turn.cmp(&other.turn).then(one.place.total_cmp(&other.place)).then_with(|| one.order.cmp(&other.order))
+    });
+    placed
+        .into_iter()
+        .map(|placed| Drawn { index: placed.index, variant: placed.variant, held_out: placed.turn == Turn::HeldOut })
+        .collect()
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -102,8 +129,8 @@ enum Turn {
 struct Placed {
     turn: Turn,
     place: f64,
-    hash: [u8; 32],
-    index: usize,
+    order: Order,
+    index: u32,
     variant: Option<VariantNumber>,
 }
 

@@ -19,7 +19,7 @@ use crate::ledger::watch::Watch;
 use crate::report::beside;
 use crate::report::checks::Checks;
 use crate::report::countings::{agreement, counting};
-use crate::report::counts::{Counts, Way};
+use crate::report::counts::{Counts, WATCHED_AT_MOST, Way};
 use crate::report::deviations::deviations;
 use crate::report::judged::Judged;
 use crate::report::page::{Arm, Chosen, Comparison, Counting, Estimate, HitClass, ResultPage, SealedPlan};
@@ -166,6 +166,11 @@ fn notes(campaign: &Campaign, counts: &Counts, variants: &[VariantNumber], check
     let mut notes = Vec::new();
     if let Some(watch) = &counts.watch {
         notes.extend(watch_notes(watch, counts, variants, checks));
+    }
+    if counts.firsts.is_none() {
+        notes.push(format!(
+            "The anytime-valid reading is not shown while more than {WATCHED_AT_MOST} recipients have succeeded; the verdict does not rest on it."
+        ));
     }
     let delivered = counts.sum(variants, Tally::Delivered);
     let measured: u64 = variants.iter().map(|variant| counts.named(*variant, MEASURED)).sum();

@@ -36,7 +36,7 @@ async fn planned(engine: Engine) -> World {
     let world = World::new(engine).await;
     world.import(&people(9));
     let everybody = world.lab.vault.read(|conn| letterlab::vault::store::eligible(conn, LIST, None, 100)).unwrap();
-    let mailings: Vec<NewMailing> = (0u8..)
+    let mailings: Vec<NewMailing<'_>> = (0u8..)
         .zip(everybody)
         .map(|(number, entry)| NewMailing {
             id: MailingId::from_bytes([number + 100; 16]),
@@ -45,8 +45,8 @@ async fn planned(engine: Engine) -> World {
             pseudonym: Pseudonym::from_bytes([number + 1; 16]),
             variant: (number < 6).then_some(VariantNumber(number % 2)),
             held_out: false,
-            stratum: "other/pseudonymous".to_owned(),
-            provider: "other".to_owned(),
+            stratum: "other/pseudonymous",
+            provider: "other",
             recording: RecordingMode::Pseudonymous,
             position: u64::from(number),
             not_before: None,
@@ -291,8 +291,8 @@ async fn a_person_is_mailed_once_per_campaign(engine: Engine) {
             pseudonym: Pseudonym::from_bytes([pseudonym; 16]),
             variant: None,
             held_out: false,
-            stratum: String::new(),
-            provider: "other".to_owned(),
+            stratum: "",
+            provider: "other",
             recording: RecordingMode::Off,
             position: 50,
             not_before: None,

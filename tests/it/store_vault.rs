@@ -1,7 +1,5 @@
 //! The vault's store of people and accounts, function by function.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use letterlab::db::VaultDb;
 use letterlab::ids::{RecordingMode, SubscriberId};
@@ -34,7 +32,7 @@ fn consent(mode: RecordingMode, hour: i64) -> Consent {
 fn incoming(address: &str, list: &str) -> IncomingPerson {
     IncomingPerson {
         address: address.parse_address(),
-        attributes: BTreeMap::from([("first_name".to_owned(), "Anna".to_owned())]),
+        attributes: vec![("first_name".into(), "Anna".to_owned())],
         consent: Some(consent(RecordingMode::Pseudonymous, 0)),
         consent_is_weak: false,
         list: list.to_owned(),
@@ -58,7 +56,7 @@ async fn people_are_added_updated_and_left_alone(engine: Engine) {
     assert_eq!(upsert(vault, &[anna.clone(), incoming("ben@example.org", "a")]), [Change::Added, Change::Added]);
     assert_eq!(upsert(vault, std::slice::from_ref(&anna)), [Change::Unchanged]);
     let on_another_list = IncomingPerson { list: "b".to_owned(), ..anna.clone() };
-    let renamed = IncomingPerson { attributes: BTreeMap::from([("first_name".to_owned(), "Änne".to_owned())]), ..anna.clone() };
+    let renamed = IncomingPerson { attributes: vec![("first_name".into(), "Änne".to_owned())], ..anna.clone() };
     let suppressed = IncomingPerson { suppression: Some(Suppression::Complaint), ..renamed.clone() };
     assert_eq!(upsert(vault, &[on_another_list, renamed, suppressed.clone()]), [Change::Updated; 3]);
     assert_eq!(upsert(vault, &[suppressed]), [Change::Unchanged]);

@@ -81,6 +81,9 @@ CREATE TABLE subject (
     judge_at BIGINT
 );
 CREATE INDEX subject_by_campaign ON subject (campaign, variant);
+-- All that the replay of a test reads, in its order: a page looks at those who succeeded and not at everybody.
+CREATE INDEX subject_first_open ON subject (campaign, first_open_at, pseudonym, variant, part, recording, delivery_flags, at_risk) WHERE first_open_at IS NOT NULL;
+CREATE INDEX subject_first_click ON subject (campaign, first_click_at, pseudonym, variant, part, recording, delivery_flags, at_risk) WHERE first_click_at IS NOT NULL;
 CREATE INDEX subject_to_judge ON subject (judge_at) WHERE judge_at IS NOT NULL;
 
 -- Append-only. seq is given in commit order, so that a reader with a cursor misses nothing.

@@ -83,7 +83,7 @@ CREATE TABLE mailing (
     -- Why it was refused, skipped or failed: closed words and codes, never an address.
     reason TEXT,
     finished_at BIGINT,
-    UNIQUE (campaign, subscriber_id)
+    UNIQUE (subscriber_id, campaign)
 );
 CREATE INDEX mailing_due ON mailing (campaign, due_at, position) WHERE state = 'queued';
 -- While a provider's throttle is empty, the others' letters are found without looking through its own.
@@ -94,7 +94,6 @@ CREATE INDEX mailing_committing ON mailing (lease_until) WHERE state = 'committi
 CREATE INDEX mailing_open ON mailing (campaign, part) WHERE state IN ('planned', 'queued', 'leased', 'committing');
 CREATE INDEX mailing_planned ON mailing (campaign, part, position) WHERE state = 'planned';
 CREATE INDEX mailing_by_position ON mailing (campaign, part, position);
-CREATE INDEX mailing_by_subscriber ON mailing (subscriber_id);
 
 -- One try to hand a letter over, and what the relay said: for the person's page and for finding faults.
 CREATE TABLE attempt (

@@ -3,6 +3,8 @@
 //! Cast: [`claim_enrolment`] and [`plan`] (who plans, and the rows), [`release`] and [`release_rest`] (planned → queued),
 //! [`choose_for_rest`], [`set_start`] (when the first may leave).
 
+use std::collections::BTreeMap;
+
 use diesel::prelude::*;
 use jiff::{SignedDuration, Timestamp};
 
@@ -20,21 +22,21 @@ const PLANNING: SignedDuration = SignedDuration::from_mins(2);
 
 #[derive(Insertable, Clone)]
 #[diesel(table_name = mailing, treat_none_as_default_value = false)]
-struct NewRow {
+struct NewRow<'a> {
     id: String,
     campaign: i64,
     subscriber_id: String,
     pseudonym: String,
-    part: String,
+    part: &'static str,
     variant: Option<i32>,
-    stratum: String,
-    provider: String,
-    recording: String,
-    state: String,
+    stratum: &'a str,
+    provider: &'a str,
+    recording: &'static str,
+    state: &'static str,
     position: i64,
     due_at: i64,
     not_before: Option<i64>,
-    reason: Option<String>,
+    reason: Option<&'static str>,
     finished_at: Option<i64>,
 }
 
@@ -105,16 +107,20 @@ pub fn drop_enrolment(conn: &mut VaultConn, campaign: CampaignNumber, owner: &st
 }
 
 /// Plans mailings. Nothing is sent before [`release`].
-pub fn plan(conn: &mut VaultConn, mailings: &[NewMailing]) -> DbResult<()> {
-    let rows: Vec<NewRow> = mailings.iter().map(row).collect();
-    let mut changes = Changes::default();
+pub fn plan(conn: &mut VaultConn, mailings: &[NewMailing<'_>]) -> DbResult<()> {
+    let rows: Vec<NewRow<'_>> = mailings.iter().map(row).collect();
+    let mut kinds: BTreeMap<(i64, &str, &str, &str), i64> = BTreeMap::new();
     for row in &rows {
-        changes.add(row.campaign, &row.part, "enrolled", "", 1);
-        changes.add(row.campaign, &row.part, &row.state, row.reason.as_deref().unwrap_or_default(), 1);
+        *kinds.entry((row.campaign, row.part, row.state, row.reason.unwrap_or_default())).or_default() += 1;
+    }
+    let mut changes = Changes::default();
+    for ((campaign, part, state, reason), count) in kinds {
+        changes.add(campaign, part, "enrolled", "", count);
+        changes.add(campaign, part, state, reason, count);
     }
     match conn.sql() {
         AnyConnection::Sqlite(sqlite) => {
-            for row in rows {
+            for row in &rows {
                 diesel::insert_into(mailing::table).values(row).execute(sqlite)?;
             }
         }
@@ -125,7 +131,7 @@ pub fn plan(conn: &mut VaultConn, mailings: &[NewMailing]) -> DbResult<()> {
     changes.write(conn)
 }
 
-fn row(new: &NewMailing) -> NewRow {
+fn row<'a>(new: &NewMailing<'a>) -> NewRow<'a> {
     NewRow {
         id: new.id.to_string(),
         campaign: i64::from(new.campaign.0),
@@ -135,14 +141,13 @@ fn row(new: &NewMailing) -> NewRow {
             (Some(_), _) => "test",
             (None, false) => "rest",
             (None, true) => "holdout",
-        }
-        .to_owned(),
+        },
         variant: new.variant.map(|variant| i32::from(variant.0)),
-        stratum: new.stratum.clone(),
-        provider: new.provider.clone(),
-        recording: new.recording.as_str().to_owned(),
-        state: if new.held_out { "skipped" } else { "planned" }.to_owned(),
-        reason: new.held_out.then(|| "held out".to_owned()),
+        stratum: new.stratum,
+        provider: new.provider,
+        recording: new.recording.as_str(),
+        state: if new.held_out { "skipped" } else { "planned" },
+        reason: new.held_out.then_some("held out"),
         position: i64::try_from(new.position).unwrap_or(i64::MAX),
         due_at: 0,
         not_before: new.not_before.map(Timestamp::as_millisecond),

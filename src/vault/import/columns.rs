@@ -4,6 +4,8 @@
 //!
 //! It reads names only, never a person's data.
 
+use std::sync::Arc;
+
 use super::ImportError;
 use super::survey::Kind;
 
@@ -22,7 +24,7 @@ pub(super) enum Role {
     ConsentDate,
     Suppression,
     /// A merge field of this name.
-    Attribute(String),
+    Attribute(Arc<str>),
     /// Mailchimp: when the person confirmed, else subscribed.
     ConfirmTime,
     OptinTime,
@@ -144,7 +146,9 @@ fn role(kind: Kind, number: usize, name: &str, key: &Key) -> Result<Role, Import
         "consentdate" => Ok(Role::ConsentDate),
         "suppression" => Ok(Role::Suppression),
         _ if name.is_empty() => Err(ImportError::NamelessColumn { number }),
-        _ => field_name(name).map(Role::Attribute).ok_or_else(|| ImportError::UnusableColumn { number, name: shorten(name) }),
+        _ => field_name(name)
+            .map(|name| Role::Attribute(name.into()))
+            .ok_or_else(|| ImportError::UnusableColumn { number, name: shorten(name) }),
     }
 }
 

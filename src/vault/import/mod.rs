@@ -1,6 +1,6 @@
 //! People from a CSV file, every line accounted for.
 //!
-//! Cast: [`survey`] (a look through the whole file), [`import`] (streams it into the vault, a chunk in one transaction),
+//! Cast: [`survey`] (a look through the whole file), [`import`] (streams it into the vault, many lines in one transaction),
 //! [`ImportOptions`], [`ImportReport`], [`export`] (a list as a file that imports back unchanged), [`ImportError`].
 //!
 //! Memory is flat but for 8 to 20 bytes per line that tell repeated addresses. It never repeats an address or a cell in a message,
@@ -10,14 +10,16 @@ mod columns;
 mod export;
 mod report;
 mod row;
+mod run;
 mod survey;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, Read};
 use std::ops::ControlFlow;
+use std::sync::mpsc::sync_channel;
 
 use jiff::Timestamp;
 
@@ -30,8 +32,7 @@ use crate::ids::RecordingMode;
 use crate::vault::people::{Consent, NOT_STATED};
 use crate::vault::store::{Change, IncomingPerson, upsert};
 use columns::Columns;
-use row::read_row;
-use survey::Scanner;
+use run::{Records, Run, read_runs};
 
 /// Rows of one transaction. Fewer would write the same index pages to disk again and again, more would not be flat memory.
 const CHUNK_ROWS: usize = 16_000;
@@ -124,15 +125,15 @@ pub struct ImportOptions {
 
 /// Stores the people of a surveyed file. `mint` answers a fresh, time-ordered id each time.
 ///
-/// After every transaction `progress` is told and may stop the import: what is stored stays, and importing the same file again
-/// goes on harmlessly. `refused` hears of every line not taken, as it is read.
+/// The file is read on a thread of its own, a run ahead of what is stored. After every run `progress` is told and may stop the import:
+/// what is stored stays, and importing the same file again goes on harmlessly. `refused` hears of every line not taken, in their order.
 ///
 /// # Errors
 /// [`ImportError`]; what earlier transactions stored stays.
 #[expect(clippy::too_many_arguments, reason = "two callbacks, and time and chance come from the caller")]
 pub fn import(
     db: &VaultDb,
-    reader: impl Read,
+    reader: impl Read + Send,
     survey: &Survey,
     options: &ImportOptions,
     mint: &mut dyn FnMut() -> String,
@@ -142,48 +143,39 @@ pub fn import(
 ) -> Result<ImportReport, ImportError> {
     let columns = Columns::read(&survey.header)?;
     let mut report = ImportReport::new(columns.kind, columns.dropped());
-    let mut records = Records::open(reader, survey)?;
+    let records = Records::open(reader, survey)?;
     let unstated = Consent { mode: RecordingMode::Aggregate, source: NOT_STATED.to_owned(), at: now };
-    let mut seen = Seen::default();
-    let mut chunk: Vec<IncomingPerson> = Vec::new();
-    let mut ended = false;
-    while !ended {
-        chunk.clear();
-        while chunk.len() < CHUNK_ROWS {
-            let Some((line, record)) = records.next()? else {
-                ended = true;
-                break;
-            };
-            report.lines += 1;
-            match read_row(&columns, record, options, now) {
-                Ok(row) => {
-                    report.defaults_used += u64::from(row.mode_is_default);
-                    report.needing_smtputf8 += u64::from(row.person.address.needs_smtputf8());
-                    chunk.push(row.person);
-                }
-                Err(fault) => {
-                    let refusal = Refusal { line, why: fault.why, kind: fault.kind };
-                    refused(&refusal);
-                    report.refuse(refusal);
-                }
+    let mut seen = Seen { hashes: HashSet::with_capacity(usize::try_from(survey.lines).unwrap_or_default().min(SEEN_AT_FIRST)) };
+    std::thread::scope(|scope| {
+        // Nothing waits in between: one run is read while the one before is stored.
+        let (hand_over, runs) = sync_channel(0);
+        scope.spawn(move || read_runs(records, &columns, options, now, &hand_over));
+        for run in runs {
+            let Run { mut people, refusals, lines, defaults_used, bytes, .. } = run?;
+            report.lines += lines;
+            report.defaults_used += defaults_used;
+            for refusal in refusals {
+                refused(&refusal);
+                report.refuse(refusal);
+            }
+            while !people.is_empty() {
+                let chunk: Vec<IncomingPerson> = people.drain(..people.len().min(CHUNK_ROWS)).collect();
+                let changes = db.write(|conn| upsert(conn, &chunk, &unstated, mint, now))?;
+                count(&mut report, &mut seen, chunk.iter().zip(changes));
+            }
+            let reached = Progress { lines: report.lines, of_lines: survey.lines, bytes, of_bytes: survey.bytes };
+            if progress(reached).is_break() && report.lines < survey.lines {
+                report.stopped = true;
+                return Ok(report);
             }
         }
-        let changes = db.write(|conn| upsert(conn, &chunk, &unstated, mint, now))?;
-        count(&mut report, &mut seen, chunk.iter().zip(changes));
-        let reached = Progress { lines: report.lines, of_lines: survey.lines, bytes: records.bytes(), of_bytes: survey.bytes };
-        if progress(reached).is_break() && !ended {
-            report.stopped = true;
-            break;
-        }
-    }
-    if ended && report.lines != survey.lines {
-        return Err(ImportError::Changed);
-    }
-    Ok(report)
+        if report.lines != survey.lines { Err(ImportError::Changed) } else { Ok(report) }
+    })
 }
 
 fn count<'a>(report: &mut ImportReport, seen: &mut Seen, changed: impl Iterator<Item = (&'a IncomingPerson, Change)>) {
     for (person, change) in changed {
+        report.needing_smtputf8 += u64::from(person.address.needs_smtputf8());
         match change {
             _ if !seen.is_first(person.address.reveal()) => report.repeated += 1,
             Change::Added => report.added += 1,
@@ -193,8 +185,10 @@ fn count<'a>(report: &mut ImportReport, seen: &mut Seen, changed: impl Iterator<
     }
 }
 
+/// Room for so many hashes is made at once: growing would need half as much again for a moment.
+const SEEN_AT_FIRST: usize = 4_000_000;
+
 /// Which addresses this file had already, by a 64-bit hash: two addresses that share one by chance are miscounted, not lost.
-#[derive(Default)]
 struct Seen {
     hashes: HashSet<u64>,
 }
@@ -204,57 +198,5 @@ impl Seen {
         let mut hasher = DefaultHasher::new();
         address.hash(&mut hasher);
         self.hashes.insert(hasher.finish())
-    }
-}
-
-/// The data records of a file, each with the line it starts on.
-struct Records<R> {
-    csv: csv::Reader<Followed<R>>,
-    record: csv::StringRecord,
-}
-
-impl<R: Read> Records<R> {
-    fn open(reader: R, survey: &Survey) -> Result<Self, ImportError> {
-        let followed = Followed { inner: reader, scanner: Scanner::new(Some(survey.delimiter)), lines: VecDeque::new() };
-        let mut builder = csv::ReaderBuilder::new();
-        let csv = builder.delimiter(survey.delimiter).has_headers(false).flexible(true).buffer_capacity(64 * 1024).from_reader(followed);
-        let mut records = Self { csv, record: csv::StringRecord::new() };
-        match records.next()? {
-            Some((_, header)) if header.iter().map(str::trim).eq(survey.header.iter().map(String::as_str)) => Ok(records),
-            _ => Err(ImportError::Changed),
-        }
-    }
-
-    fn next(&mut self) -> Result<Option<(u64, &csv::StringRecord)>, ImportError> {
-        let more = self.csv.read_record(&mut self.record).map_err(|error| match error.into_kind() {
-            csv::ErrorKind::Io(error) => ImportError::Read(error),
-            _ => ImportError::Changed,
-        })?;
-        if !more {
-            return Ok(None);
-        }
-        let line = self.csv.get_mut().lines.pop_front().ok_or(ImportError::Changed)?;
-        Ok(Some((line, &self.record)))
-    }
-
-    fn bytes(&self) -> u64 {
-        self.csv.position().byte()
-    }
-}
-
-/// Hands the file's bytes on to the csv reader, noting the line on which each record starts.
-struct Followed<R> {
-    inner: R,
-    scanner: Scanner,
-    lines: VecDeque<u64>,
-}
-
-impl<R: Read> Read for Followed<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = self.inner.read(buffer)?;
-        let read = buffer.get(..length).unwrap_or_default();
-        let lines = &mut self.lines;
-        self.scanner.feed(read, |line| lines.push_back(line)).map_err(io::Error::other)?;
-        Ok(length)
     }
 }

@@ -5,6 +5,7 @@
 //! A fault names the column and the rule, never the cell's content: cells hold people's data.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::civil;
 use jiff::tz::TimeZone;
@@ -56,7 +57,7 @@ struct Cells<'a> {
     opted_in: Option<Timestamp>,
     suppression: Option<Suppression>,
     full_name: &'a str,
-    attributes: BTreeMap<String, String>,
+    attributes: BTreeMap<Arc<str>, String>,
 }
 
 /// Reads a record. `now` only tells dates to come from dates gone by.
@@ -180,7 +181,7 @@ fn strengthen(kept: &mut Option<Suppression>, other: Option<Suppression>) {
     }
 }
 
-fn read_json(attributes: &mut BTreeMap<String, String>, text: &str, column: &str) -> Result<(), Fault> {
+fn read_json(attributes: &mut BTreeMap<Arc<str>, String>, text: &str, column: &str) -> Result<(), Fault> {
     if text.is_empty() {
         return Ok(());
     }
@@ -192,7 +193,7 @@ fn read_json(attributes: &mut BTreeMap<String, String>, text: &str, column: &str
 }
 
 /// Nested objects become `outer_inner`, lists of simple values one text.
-fn flatten(attributes: &mut BTreeMap<String, String>, name: &str, value: &Value) -> Result<(), Fault> {
+fn flatten(attributes: &mut BTreeMap<Arc<str>, String>, name: &str, value: &Value) -> Result<(), Fault> {
     let text = match value {
         Value::Object(members) => {
             return members.iter().try_for_each(|(inner, value)| flatten(attributes, &format!("{name}_{inner}"), value));
@@ -214,7 +215,7 @@ fn flatten(attributes: &mut BTreeMap<String, String>, name: &str, value: &Value)
         let why = format!("a JSON attribute is longer than {VALUE_CHARACTERS_MOST} characters or has a NUL character in it");
         return fault(RefusalKind::Value, why);
     }
-    match attributes.insert(field, text) {
+    match attributes.insert(field.into(), text) {
         None => Ok(()),
         Some(_) => fault(RefusalKind::Attributes, "two JSON attributes have the same name once written as merge fields"),
     }
@@ -247,13 +248,13 @@ fn assemble(mut cells: Cells<'_>, kind: Kind, options: &ImportOptions, now: Time
     let (consent, consent_is_weak) = consent(&cells, kind, options, now);
     if !cells.full_name.is_empty() {
         let first = cells.full_name.split_whitespace().next().unwrap_or_default();
-        cells.attributes.entry("first_name".to_owned()).or_insert_with(|| first.to_owned());
-        cells.attributes.entry("name".to_owned()).or_insert_with(|| cells.full_name.to_owned());
+        cells.attributes.entry("first_name".into()).or_insert_with(|| first.to_owned());
+        cells.attributes.entry("name".into()).or_insert_with(|| cells.full_name.to_owned());
     }
     let mode_is_default = cells.mode.is_none() && options.stated.is_none();
     let person = IncomingPerson {
         address,
-        attributes: cells.attributes,
+        attributes: cells.attributes.into_iter().collect::<Box<[_]>>().into_vec(),
         consent,
         consent_is_weak,
         list: list.to_owned(),

@@ -322,19 +322,44 @@ fn a_listmonk_export_has_its_attributes_flattened_and_its_status_kept() {
 
 #[test]
 fn a_stopped_import_keeps_what_is_stored_and_goes_on_when_run_again() {
-    let rows = CHUNK_ROWS as u64 + 500;
+    let run = run::LINES_MOST;
+    let rows = run + 500;
     let mut file = "email\n".to_owned();
-    (0..rows).for_each(|number| file.push_str(&format!("p{number}@example.com\n")));
+    // Backwards, so that neither the order of the lines nor that of the addresses alone can be what is stored first.
+    (0..rows).for_each(|number| file.push_str(&format!("p{}@example.com\n", rows - 1 - number)));
     let mut vault = Vault::new();
     let report = vault.import_with(file.as_bytes(), &options("main"), 1);
     assert!(report.stopped);
-    assert_eq!((report.lines, counts(&report)), (CHUNK_ROWS as u64, [CHUNK_ROWS as u64, 0, 0, 0, 0]));
-    assert!(vault.find(&format!("p{}@example.com", rows - 1)).is_none());
+    assert_eq!((report.lines, counts(&report)), (run, [run, 0, 0, 0, 0]));
+    assert!(vault.find("p0@example.com").is_none());
+    assert!(vault.find(&format!("p{}@example.com", rows - 1)).is_some());
     let report = vault.import(&file);
-    assert_eq!((report.stopped, counts(&report)), (false, [500, 0, CHUNK_ROWS as u64, 0, 0]));
-    // An address of the first chunk that comes again in the second is repeated.
-    file.push_str("p7@example.com\n");
+    assert_eq!((report.stopped, counts(&report)), (false, [500, 0, run, 0, 0]));
+    // An address of the first run that comes again in the second is repeated.
+    file.push_str(&format!("p{}@example.com\n", rows - 7));
     assert_eq!(counts(&vault.import(&file)), [0, 0, rows, 1, 0]);
+}
+
+#[test]
+fn lines_of_one_address_count_in_their_order_whatever_run_or_transaction_they_are_in() {
+    let mut file = "email,city,consent_date,recording_mode\n".to_owned();
+    let people = CHUNK_ROWS as u64 + 10;
+    (0..people).for_each(|number| file.push_str(&format!("p{number:06}@example.com,first,2025-01-01,off\n")));
+    file.push_str(
+        "zoe@example.com,one,2025-01-01,off\nanna@example.com,one,2025-01-01,off\nnobody\nanna@example.com,two,2025-03-01,identified\n",
+    );
+    (0..people).rev().for_each(|number| file.push_str(&format!("p{number:06}@example.com,last,2025-02-01,pseudonymous\n")));
+    file.push_str("anna@example.com,three,2025-02-01,aggregate\n");
+    let mut vault = Vault::new();
+    let report = vault.import(&file);
+    assert_eq!(counts(&report), [people + 2, 0, 0, people + 2, 1]);
+    assert_eq!(report.refusals[0].line, people + 4);
+    assert_eq!(vault.person("anna@example.com").attributes["city"], "three");
+    assert_eq!(vault.person("anna@example.com").recording, RecordingMode::Identified, "the newest consent counts");
+    for number in [0, people / 2, people - 1] {
+        let person = vault.person(&format!("p{number:06}@example.com"));
+        assert_eq!((person.attributes["city"].as_str(), person.recording), ("last", RecordingMode::Pseudonymous));
+    }
 }
 
 #[test]

@@ -5,9 +5,11 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use diesel::prelude::*;
 use jiff::Timestamp;
+use serde::{Serialize, Serializer};
 
 use crate::db::{AnyConnection, DbError, DbResult, VaultConn};
 use crate::vault::address::{EmailAddress, provider};
@@ -19,8 +21,8 @@ use crate::vault::schema::{consent, list, list_field, membership, subscriber, su
 pub struct IncomingPerson {
     /// Where to.
     pub address: EmailAddress,
-    /// Merge fields; empty texts say nothing and change nothing.
-    pub attributes: BTreeMap<String, String>,
+    /// Merge fields, each name once; empty texts say nothing and change nothing. The names are shared by all who have them.
+    pub attributes: Vec<(Arc<str>, String)>,
     /// What they agreed to, if the file says so.
     pub consent: Option<Consent>,
     /// Whether that consent lacks a date or a mode of its own: then it is for those who are new, and never overrides a choice.
@@ -82,12 +84,35 @@ const VALUES_AT_ONCE: usize = 5_000;
 /// A person as stored, and what this chunk made of them.
 struct Stored<'a> {
     id: String,
-    attributes: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
+    attributes: Fields<'a>,
     recording: Cow<'a, str>,
     consent_source: Cow<'a, str>,
     consent_at: i64,
     fresh: bool,
     dirty: bool,
+}
+
+/// Merge fields in order of their names: a map would take more room than what is in it.
+struct Fields<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+
+impl<'a> Fields<'a> {
+    /// Answers whether it changed anything.
+    fn set(&mut self, name: &'a str, text: &'a str) -> bool {
+        match self.0.binary_search_by(|(known, _)| known.as_ref().cmp(name)) {
+            Ok(place) => match self.0.get_mut(place) {
+                Some((_, known)) if known != text => *known = Cow::Borrowed(text),
+                _ => return false,
+            },
+            Err(place) => self.0.insert(place, (Cow::Borrowed(name), Cow::Borrowed(text))),
+        }
+        true
+    }
+}
+
+impl Serialize for Fields<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, text)| (name, text)))
+    }
 }
 
 /// The list's id, made when the list is new.
@@ -127,7 +152,7 @@ pub fn upsert(
     let mut changes = vec![Change::Unchanged; incoming.len()];
     let mut superseded = Vec::new();
     let mut fields: HashSet<(&str, &str)> = HashSet::new();
-    let mut last_fields: Option<(&str, &BTreeMap<String, String>)> = None;
+    let mut last_fields: Option<(&str, &IncomingPerson)> = None;
     let mut people = Vec::with_capacity(groups.len());
     let mut joined: Vec<(usize, &str)> = Vec::with_capacity(groups.len());
     let mut suppressions = Vec::new();
@@ -156,10 +181,10 @@ pub fn upsert(
                 *slot = change;
             }
             // Nearly every row has the columns of the row before.
-            let same = last_fields.is_some_and(|(before, names)| before == list && names.keys().eq(person.attributes.keys()));
+            let same = last_fields.is_some_and(|(before, one)| before == list && field_names(one).eq(field_names(person)));
             if !same {
-                fields.extend(person.attributes.keys().map(|name| (list, name.as_str())));
-                last_fields = Some((list, &person.attributes));
+                fields.extend(field_names(person).map(|name| (list, name)));
+                last_fields = Some((list, *person));
             }
             if let Some(reason) = person.suppression {
                 suppressions.push((*index, people.len(), reason));
@@ -182,6 +207,10 @@ pub fn upsert(
     Ok(changes)
 }
 
+fn field_names(person: &IncomingPerson) -> impl Iterator<Item = &str> {
+    person.attributes.iter().map(|(name, _)| name.as_ref())
+}
+
 type StoredRow = (String, String, String, String, String, i64);
 
 fn load_known<'a>(conn: &mut VaultConn, groups: &[&[(usize, &IncomingPerson)]]) -> DbResult<HashMap<String, Stored<'a>>> {
@@ -202,7 +231,7 @@ fn load_known<'a>(conn: &mut VaultConn, groups: &[&[(usize, &IncomingPerson)]]) 
         for (id, address, attributes, recording, consent_source, consent_at) in rows {
             let texts: BTreeMap<String, String> =
                 serde_json::from_str(&attributes).map_err(|_| DbError::unreadable("a JSON object of texts", "other text"))?;
-            let attributes = texts.into_iter().map(|(name, text)| (Cow::Owned(name), Cow::Owned(text))).collect();
+            let attributes = Fields(texts.into_iter().map(|(name, text)| (Cow::Owned(name), Cow::Owned(text))).collect());
             let (recording, consent_source) = (Cow::Owned(recording), Cow::Owned(consent_source));
             known.insert(address, Stored { id, attributes, recording, consent_source, consent_at, fresh: false, dirty: false });
         }
@@ -242,10 +271,13 @@ fn load_memberships(
 
 fn new_person<'a>(person: &'a IncomingPerson, unstated: &'a Consent, id: String) -> Stored<'a> {
     let given = person.consent.as_ref().unwrap_or(unstated);
-    let attributes = person.attributes.iter().filter(|(_, text)| !text.is_empty());
+    let mut attributes = Fields(Vec::with_capacity(person.attributes.len()));
+    for (name, text) in person.attributes.iter().filter(|(_, text)| !text.is_empty()) {
+        attributes.set(name, text);
+    }
     Stored {
         id,
-        attributes: attributes.map(|(name, text)| (Cow::Borrowed(name.as_str()), Cow::Borrowed(text.as_str()))).collect(),
+        attributes,
         recording: Cow::Borrowed(given.mode.as_str()),
         consent_source: Cow::Borrowed(&given.source),
         consent_at: given.at.as_millisecond(),
@@ -264,10 +296,7 @@ fn merge<'a>(
 ) -> bool {
     let mut changed = false;
     for (name, text) in person.attributes.iter().filter(|(_, text)| !text.is_empty()) {
-        if stored.attributes.get(name.as_str()).is_none_or(|known| known != text) {
-            stored.attributes.insert(Cow::Borrowed(name), Cow::Borrowed(text));
-            changed = true;
-        }
+        changed |= stored.attributes.set(name, text);
     }
     if let Some(given) = &person.consent {
         let differs = stored.recording != given.mode.as_str() || stored.consent_source != given.source;
