@@ -100,6 +100,12 @@ struct Pending {
     closed: bool,
 }
 
+impl Pending {
+    fn is_full(&self) -> bool {
+        self.frame.len() >= FRAME_HEAD + WAITING_MOST * RECORD
+    }
+}
+
 impl Shared {
     fn pending(&self) -> MutexGuard<'_, Pending> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
@@ -195,7 +201,7 @@ impl Intake {
     pub fn submit(&self, event: &Event) -> Option<Ticket> {
         let shared = self.shared();
         let mut pending = shared.pending();
-        if pending.frame.len() >= FRAME_HEAD + WAITING_MOST * RECORD || !encode(event, &mut pending.frame) {
+        if pending.is_full() || !encode(event, &mut pending.frame) {
             drop(pending);
             shared.shed.fetch_add(1, Ordering::Relaxed);
             return None;
@@ -208,6 +214,30 @@ impl Intake {
             shared.arrived.notify_one();
         }
         Some(ticket)
+    }
+
+    /// Hands records to the writer and leaves none behind. Answers the ticket after which all of them are durable; when too many wait
+    /// already, they are shed, and counted.
+    pub(super) fn hand_over(&self, records: &mut Vec<u8>) -> Ticket {
+        let shared = self.shared();
+        let hits = (records.len() / RECORD) as u64;
+        let mut pending = shared.pending();
+        let is_full = pending.is_full();
+        if !is_full {
+            pending.frame.extend_from_slice(records);
+            pending.last += hits;
+        }
+        let ticket = Ticket(pending.last);
+        let wake = std::mem::take(&mut pending.asleep);
+        drop(pending);
+        records.clear();
+        if is_full {
+            shared.shed.fetch_add(hits, Ordering::Relaxed);
+        }
+        if wake {
+            shared.arrived.notify_one();
+        }
+        ticket
     }
 
     /// Hands a hit to the writer and waits until it is durable, at most `patience`.

@@ -24,9 +24,8 @@ use super::stream::Stream;
 use crate::app::clock;
 use crate::ids::EventId;
 use crate::signal::{HitKind, RequestFacts};
-use crate::tracking::gate::TICK;
+use crate::tracking::gate::{Place, TICK};
 use crate::tracking::hit::{admit_opened, open};
-use crate::tracking::intake::Ticket;
 use crate::web::public::{pixel, redirect};
 
 /// A longer request is the application's.
@@ -52,7 +51,7 @@ struct Reply {
     is_head: bool,
     is_last: bool,
     now: Timestamp,
-    waits_for: Option<(Ticket, u64)>,
+    waits_for: Option<(Place, u64)>,
 }
 
 /// One connection's own state.
@@ -76,9 +75,9 @@ pub async fn answer(stream: Stream, peer: SocketAddr, worker: &Worker) -> Option
             Step::Closed => return None,
         };
         let _busy = Busy(worker);
-        if let Some((ticket, patience)) = reply.waits_for {
-            // Late: the reader gets the answer all the same; the hit is in the writer's hands.
-            let _ = worker.gate.durable(ticket, patience).await;
+        if let Some((place, patience)) = reply.waits_for {
+            // Late or shed: the reader gets the answer all the same. A late hit is in the writer's hands; shed ones are counted and shown.
+            let _ = worker.gate.settled(place, patience).await;
         }
         let is_last = reply.is_last || worker.stopping.load(Ordering::Relaxed);
         if state.send(&reply, is_last).await.is_err() || is_last {
@@ -230,7 +229,6 @@ fn judge(request: &HitRequest<'_>, socket: IpAddr, worker: &Worker) -> Option<Re
     };
     let event = admit_opened(tracker, request.kind, &payload, target.records, facts, now, EventId::from_bytes(clock::fresh_in_turn()));
     let ticks = u64::try_from(patience.as_millis() / TICK.as_millis()).unwrap_or(1);
-    // Shed: the reader gets the answer all the same, and the count of shed hits is shown.
-    reply.waits_for = event.and_then(|event| tracker.intake.submit(&event)).map(|ticket| (ticket, ticks));
+    reply.waits_for = event.and_then(|event| worker.gate.submit(&event)).map(|place| (place, ticks));
     Some(reply)
 }
