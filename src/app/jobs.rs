@@ -33,6 +33,9 @@ pub use crate::app::sending::{Worked, Worker, work};
 
 /// How long between rounds when nobody nudges.
 const ROUND: Duration = Duration::from_millis(500);
+/// How long between rounds that left nothing behind them: while letters leave or are read there is always a little to do, and looking at
+/// everything costs more than doing it.
+const BUSY_ROUND: Duration = Duration::from_millis(100);
 /// How long after its end a campaign's letters may still come back from a worker: leases end long before.
 const CLOSED_LATELY: SignedDuration = SignedDuration::from_hours(48);
 
@@ -72,8 +75,11 @@ impl Tidied {
 pub fn tidy(lab: &Lab) -> anyhow::Result<Tidied> {
     let now = lab.clock.now();
     let mut tidied = Tidied::default();
-    let (requeued, lost) = lab.vault.write(|conn| deliveries::expire_leases(conn, now, clock::fresh))?;
-    tidied.expired = requeued + lost;
+    if lab.vault.read(|conn| deliveries::has_ended(conn, now))? {
+        let ours = lab.sending.node.holding();
+        let (requeued, lost) = lab.vault.write(|conn| deliveries::expire_leases(conn, now, clock::fresh_in_turn, &ours))?;
+        tidied.expired = requeued + lost;
+    }
     load_what_is_due(lab, now)?;
     tidied.relayed = relay::relay(&lab.vault, &lab.ledger)?;
     tidied.projected = projection::advance(&lab.ledger)?;
@@ -298,17 +304,17 @@ fn while_busy(lab: &Lab) -> anyhow::Result<()> {
 async fn tidy_until(lab: Lab, mut stop: channel::Receiver<bool>) {
     while !*stop.borrow() {
         let round = lab.clone();
-        let busy = match tokio::task::spawn_blocking(move || tidy(&round)).await {
-            Ok(Ok(tidied)) => !tidied.is_idle(),
+        let pause = match tokio::task::spawn_blocking(move || tidy(&round)).await {
+            Ok(Ok(tidied)) if tidied.is_idle() => ROUND,
+            Ok(Ok(tidied)) if is_counted(&tidied) && tidied.stepped + tidied.judged == 0 => BUSY_ROUND,
+            Ok(Ok(_)) => continue,
             Ok(Err(error)) => {
                 tracing::error!("background work failed and is tried again: {error:#}");
-                false
+                ROUND
             }
-            Err(_) => false,
+            Err(_) => ROUND,
         };
-        if !busy {
-            wait(&lab, &mut stop, ROUND).await;
-        }
+        wait(&lab, &mut stop, pause).await;
     }
 }
 

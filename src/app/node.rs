@@ -1,6 +1,6 @@
 //! Who holds this process's leases, and which of them are still being worked on.
 //!
-//! Cast: [`Node`], [`Batch`] (one worker's letters: while it lives its leases are renewed).
+//! Cast: [`Node`], [`Batch`] (one worker's letters: held while it lives, and until everything its worker said is written).
 //!
 //! A node's name is kept in a file beside the keys, locked while its process lives. Whoever gets the lock knows that no earlier process
 //! of that name is left, and may end its leases at once instead of waiting for them.
@@ -11,7 +11,7 @@ use std::io::{Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::app::clock;
 use crate::ids::EventId;
@@ -20,8 +20,16 @@ use crate::ids::EventId;
 pub struct Node {
     process: String,
     name: OnceLock<(String, Option<File>)>,
-    live: Mutex<BTreeSet<String>>,
+    held: Mutex<Held>,
     batches: AtomicU64,
+}
+
+/// Owners of batches.
+#[derive(Default)]
+struct Held {
+    live: BTreeSet<String>,
+    /// Left by their workers; what those said last may not be written yet.
+    left: BTreeSet<String>,
 }
 
 /// Letters one worker is at; dropped when it is done with them, or has panicked.
@@ -36,7 +44,7 @@ impl Node {
         Self {
             process: EventId::from_bytes(clock::fresh()).to_string(),
             name: OnceLock::new(),
-            live: Mutex::default(),
+            held: Mutex::default(),
             batches: AtomicU64::new(0),
         }
     }
@@ -77,13 +85,28 @@ impl Node {
     pub fn batch(self: &Arc<Self>) -> Batch {
         let number = self.batches.fetch_add(1, Ordering::Relaxed);
         let owner: Arc<str> = format!("{}/{}/{number}", self.name(), self.process).into();
-        self.live.lock().unwrap_or_else(PoisonError::into_inner).insert(owner.to_string());
+        self.held().live.insert(owner.to_string());
         Batch { node: self.clone(), owner }
     }
 
-    /// Owners of the batches being worked on.
-    pub fn live(&self) -> Vec<String> {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Owners of the batches being worked on, and of those that were left but not [forgotten](Node::forget) yet.
+    pub fn holding(&self) -> BTreeSet<String> {
+        let held = self.held();
+        held.live.union(&held.left).cloned().collect()
+    }
+
+    /// Owners of the batches that were left.
+    pub fn left(&self) -> BTreeSet<String> {
+        self.held().left.clone()
+    }
+
+    /// Forgets batches that were left: everything their workers said is written, and no lease of theirs stands.
+    pub fn forget(&self, owners: &BTreeSet<String>) {
+        self.held().left.retain(|owner| !owners.contains(owner));
     }
 }
 
@@ -102,7 +125,9 @@ impl Batch {
 
 impl Drop for Batch {
     fn drop(&mut self) {
-        self.node.live.lock().unwrap_or_else(PoisonError::into_inner).remove(&*self.owner);
+        let mut held = self.node.held();
+        held.live.remove(&*self.owner);
+        held.left.insert(self.owner.to_string());
     }
 }
 
@@ -125,12 +150,15 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_lives_until_it_is_dropped() {
+    fn a_batch_is_held_until_what_its_worker_said_is_written() {
         let node = Arc::new(Node::new());
         let (one, other) = (node.batch(), node.batch());
-        assert_eq!(node.live().len(), 2);
-        assert_ne!(one.owner(), other.owner());
+        let owner = |batch: &Batch| batch.owner().to_string();
+        let (first, second) = (owner(&one), owner(&other));
+        assert_eq!((node.holding(), node.left()), ([first.clone(), second.clone()].into(), BTreeSet::new()));
         drop(one);
-        assert_eq!(node.live(), [other.owner().to_string()]);
+        assert_eq!((node.holding(), node.left()), ([first.clone(), second.clone()].into(), [first].into()));
+        node.forget(&node.left());
+        assert_eq!((node.holding(), node.left()), ([second].into(), BTreeSet::new()));
     }
 }

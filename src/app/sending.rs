@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::Context;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::app::config::Config;
 use crate::app::lab::Lab;
@@ -39,6 +39,8 @@ const ROUND: Duration = Duration::from_millis(500);
 const THROTTLED: Duration = Duration::from_millis(100);
 /// How long a worker waits after the relay could not be used and no other could take its load.
 const RELAY_WAIT: Duration = Duration::from_secs(15);
+/// How long a worker waits after the database failed it.
+const DATABASE_WAIT: Duration = Duration::from_secs(2);
 /// How long a batch is a worker's unless renewed: what a dead process leaves behind is taken over after that.
 const LEASE: SignedDuration = SignedDuration::from_mins(3);
 /// How often leases are renewed.
@@ -62,6 +64,8 @@ pub struct Sending {
     last: Mutex<Option<CampaignNumber>>,
     window: Option<(Window, TimeZone)>,
     quiet: Option<Arc<Quiet>>,
+    /// The database failed a worker: its letters are looked after soon.
+    failed: Notify,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -92,6 +96,7 @@ impl Sending {
                 least: settings.pause_least,
             },
             last: Mutex::default(),
+            failed: Notify::new(),
             window: if settings.window.is_empty() { None } else { Some((window(&settings.window)?, home)) },
             quiet,
         })
@@ -164,7 +169,7 @@ enum Turn {
 /// Sends one batch of the campaign whose turn it is.
 ///
 /// # Errors
-/// A database failure; leases then end by themselves.
+/// A database failure. Letters already taken go back as soon as the database answers again.
 pub async fn work(lab: &Lab, worker: &mut Worker, stop: &watch::Receiver<bool>) -> anyhow::Result<Worked> {
     let mut look_again = lab.sending.closed_until(lab.clock.now());
     if look_again.is_some() {
@@ -367,6 +372,7 @@ fn post(
         letters,
         now: Arc::new(move || clock.now()),
         mint: clock::fresh,
+        mint_in_turn: clock::fresh_in_turn,
         owner: batch.owner().clone(),
         breaker: lab.sending.breaker(campaign),
         quiet: lab.sending.quiet.clone(),
@@ -423,20 +429,28 @@ fn take_over(lab: &Lab) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Renews the leases of letters being worked on, and tells other processes that this one sends.
+/// Renews the leases of letters being worked on, and tells other processes that this one sends. Sooner after a failure: by then letters
+/// may wait for their leases to end.
 async fn keep_until_aborted(lab: Lab) {
     loop {
         let round = lab.clone();
-        match tokio::task::spawn_blocking(move || keep(&round)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!("leases could not be renewed and are tried again: {error:#}"),
-            Err(_) => tracing::error!("leases could not be renewed and are tried again"),
+        let pause = match tokio::task::spawn_blocking(move || keep(&round)).await {
+            Ok(Ok(())) => KEEP,
+            Ok(Err(error)) => {
+                tracing::error!("leases could not be renewed and are tried again: {error:#}");
+                DATABASE_WAIT
+            }
+            Err(_) => DATABASE_WAIT,
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = lab.sending.failed.notified() => tokio::time::sleep(DATABASE_WAIT).await,
         }
-        tokio::time::sleep(KEEP).await;
     }
 }
 
-/// One round of keeping what is ours.
+/// One round of keeping what is ours, and of letting go what is ours no more: letters of a batch whose worker has left without a word,
+/// because it panicked, or because the database's answer to the lease was lost. Waits for the journal.
 ///
 /// # Errors
 /// A database failure; the next round tries again.
@@ -444,15 +458,24 @@ pub fn keep(lab: &Lab) -> DbResult<()> {
     let now = lab.clock.now();
     let ago = |duration| now.checked_sub(duration).unwrap_or(now);
     let until = now.checked_add(LEASE).unwrap_or(now);
-    let live = lab.sending.node.live();
+    let node = &lab.sending.node;
+    let (holding, left) = (node.holding(), node.left());
     let nodes = lab.vault.write(|conn| {
-        if !live.is_empty() {
-            deliveries::renew(conn, &live, until)?;
+        if !holding.is_empty() {
+            deliveries::renew(conn, &holding, until)?;
         }
         deliveries::forget_pace(conn, ago(PACE_KEPT))?;
-        deliveries::seen(conn, lab.sending.node.process(), now, ago(SEEN_LATELY))
+        deliveries::seen(conn, node.process(), now, ago(SEEN_LATELY))
     })?;
     locked(&lab.sending.throttle).share(nodes);
+    if !left.is_empty() {
+        lab.journal.flush_here();
+        let ended = lab.vault.write(|conn| deliveries::let_go(conn, &left))?;
+        node.forget(&left);
+        if ended > 0 {
+            tracing::warn!(ended, "letters that a worker left behind are taken back");
+        }
+    }
     Ok(())
 }
 
@@ -469,7 +492,8 @@ async fn work_until(lab: Lab, mut stop: watch::Receiver<bool>) {
             },
             Err(error) => {
                 tracing::error!("sending failed and is tried again: {error:#}");
-                Some(RELAY_WAIT)
+                lab.sending.failed.notify_one();
+                Some(DATABASE_WAIT)
             }
         };
         if let Some(pause) = pause {

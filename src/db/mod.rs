@@ -179,6 +179,8 @@ impl Room for Ledger {
 /// One connection, typed by its room.
 pub struct Conn<R> {
     connection: AnyConnection,
+    /// Something went wrong on it: whether its server is still there is asked before it is used again.
+    is_suspect: bool,
     room: PhantomData<fn() -> R>,
 }
 
@@ -271,7 +273,9 @@ impl<R: Room> Db<R> {
     pub fn read<T, E: From<DbError>>(&self, work: impl FnOnce(&mut Conn<R>) -> Result<T, E>) -> Result<T, E> {
         self.bring_up_to_date()?;
         let mut connection = self.readers.get().map_err(|error| unavailable::<R>(&self.location, error))?;
-        work(&mut connection)
+        let answer = work(&mut connection);
+        connection.is_suspect = answer.is_err();
+        answer
     }
 
     /// Runs queries that change nothing and see the database as it is at the first of them, whatever others write meanwhile. Nobody waits
@@ -298,12 +302,15 @@ impl<R: Room> Db<R> {
     pub fn write<T, E: From<DbError>>(&self, work: impl FnOnce(&mut Conn<R>) -> Result<T, E>) -> Result<T, E> {
         self.bring_up_to_date()?;
         let mut connection = self.writer.get().map_err(|error| unavailable::<R>(&self.location, error))?;
+        // Until it has come to a good end.
+        connection.is_suspect = true;
         begin(&mut connection.connection).map_err(DbError::from)?;
         let answer = work(&mut connection);
         let sql = &mut connection.connection;
         match answer {
             Ok(value) => {
                 <AnyConnection as diesel::Connection>::TransactionManager::commit_transaction(sql).map_err(DbError::from)?;
+                connection.is_suspect = false;
                 Ok(value)
             }
             Err(error) => {
@@ -364,6 +371,8 @@ fn connect(location: &Location) -> Result<AnyConnection, diesel::r2d2::Error> {
                 "PRAGMA foreign_keys = ON",
                 "PRAGMA temp_store = MEMORY",
                 "PRAGMA cache_size = -16000",
+                // Four times the usual: pages written again and again while letters leave go to the database's file more seldom.
+                "PRAGMA wal_autocheckpoint = 4000",
             ] {
                 sqlite.batch_execute(pragma).map_err(Error::QueryError)?;
             }
@@ -383,7 +392,7 @@ impl<R: Room> ManageConnection for Manager<R> {
     type Error = diesel::r2d2::Error;
 
     fn connect(&self) -> Result<Conn<R>, Self::Error> {
-        connect(&self.location).map(|connection| Conn { connection, room: PhantomData })
+        connect(&self.location).map(|connection| Conn { connection, is_suspect: false, room: PhantomData })
     }
 
     fn is_valid(&self, connection: &mut Conn<R>) -> Result<(), Self::Error> {
@@ -391,8 +400,9 @@ impl<R: Room> ManageConnection for Manager<R> {
     }
 
     fn has_broken(&self, connection: &mut Conn<R>) -> bool {
-        // A transaction left open (a panic in `work`) or a lost server: never hand this connection out again.
-        std::thread::panicking() || connection.connection.is_broken()
+        // A transaction left open (a panic in `work`) or a lost server: never hand this connection out again. Only asking shows that a
+        // server is lost: outside of a transaction the connection itself takes no note of it.
+        std::thread::panicking() || connection.connection.is_broken() || (connection.is_suspect && connection.connection.ping().is_err())
     }
 }
 

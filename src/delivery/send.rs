@@ -21,7 +21,6 @@ use crate::delivery::message::{InlineImage, MessageParts, compose_with, verp};
 use crate::delivery::relays::Relay;
 use crate::delivery::retry::{self, Cause};
 use crate::delivery::smtp::{BeforeDot, Connection, Judgement, Outcome, RelaySettings, SmtpFault, Stage, judge};
-use crate::delivery::store;
 use crate::delivery::window::Quiet;
 use crate::ids::{CampaignNumber, EventId, LinkNumber, MailingId, Mint, RecordingMode, SubscriberId, VariantNumber};
 use crate::token::{Bearer, Keys, Kind, Payload, TRAP_LINK};
@@ -94,8 +93,10 @@ pub struct Post {
     pub letters: Arc<Letters>,
     /// The clock.
     pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
-    /// Fresh ids.
+    /// Chance.
     pub mint: Mint,
+    /// Fresh ids whose rows go to one place of an index.
+    pub mint_in_turn: Mint,
     /// Who holds the leases of this batch.
     pub owner: Arc<str>,
     /// Stops the campaign when too much is refused.
@@ -136,10 +137,17 @@ pub struct BatchReport {
 /// Sends a batch over `connection`, opening one when needed, and leaves it open for the next batch.
 ///
 /// # Errors
-/// When people cannot be read; the batch's leases then end by themselves.
+/// When people cannot be read; the batch is given back.
 pub async fn send_batch(post: &Post, connection: &mut Option<Connection>, batch: Vec<Leased>) -> Result<BatchReport, DbError> {
     let mut report = BatchReport::default();
-    let people = load_people(post, &batch).await?;
+    let people = match load_people(post, &batch).await {
+        Ok(people) => people,
+        Err(error) => {
+            give_back(post, batch.into_iter(), &mut report).await;
+            return Err(error);
+        }
+    };
+    let _session = post.journal.session();
     let mut left = batch.into_iter();
     let began = (post.now)();
     while let Some(mut mailing) = left.next() {
@@ -158,14 +166,14 @@ pub async fn send_batch(post: &Post, connection: &mut Option<Connection>, batch:
             }
         };
         if let Err(fault) = ensure_open(&post.relay.smtp, connection).await {
-            give_back(post, std::iter::once(mailing).chain(left), &mut report).await?;
+            give_back(post, std::iter::once(mailing).chain(left), &mut report).await;
             note_relay_fault(&mut report, &fault);
             return Ok(report);
         }
         let letter = match signed(post, letter).await {
             Ok(letter) => letter,
             Err(reason) => {
-                give_back(post, std::iter::once(mailing).chain(left), &mut report).await?;
+                give_back(post, std::iter::once(mailing).chain(left), &mut report).await;
                 report.pause = Some(reason);
                 return Ok(report);
             }
@@ -178,14 +186,12 @@ pub async fn send_batch(post: &Post, connection: &mut Option<Connection>, batch:
         let outcome = open.transact(&letter.envelope_from, &letter.recipient, &letter.bytes, before_dot).await;
         if outcome == Outcome::Withheld {
             // Stopped, or the mark is not durable: it has not left, and neither does the rest of the batch.
-            withhold(post, id).await?;
-            report.given_back += 1;
-            give_back(post, left, &mut report).await?;
+            give_back(post, std::iter::once(mailing).chain(left), &mut report).await;
             return Ok(report);
         }
         conclude(post, mailing, outcome, &mut report).await;
         if report.pause.is_some() || *post.stop.borrow() || (post.now)().duration_since(began) >= HOLD {
-            give_back(post, left, &mut report).await?;
+            give_back(post, left, &mut report).await;
             return Ok(report);
         }
     }
@@ -202,19 +208,11 @@ async fn load_people(post: &Post, batch: &[Leased]) -> Result<HashMap<Subscriber
     blocking(move || vault.read(|conn| people::people_by_id(conn, &ids))).await
 }
 
-async fn give_back(post: &Post, left: impl Iterator<Item = Leased>, report: &mut BatchReport) -> Result<(), DbError> {
+/// By way of the journal: with the database away they go back as soon as it is there again.
+async fn give_back(post: &Post, left: impl Iterator<Item = Leased>, report: &mut BatchReport) {
     let ids: Vec<MailingId> = left.map(|mailing| mailing.id).collect();
-    if ids.is_empty() {
-        return Ok(());
-    }
     report.given_back += u32::try_from(ids.len()).unwrap_or(u32::MAX);
-    let (vault, owner) = (post.vault.clone(), post.owner.clone());
-    blocking(move || vault.write(|conn| store::give_back(conn, &ids, &owner))).await
-}
-
-async fn withhold(post: &Post, id: MailingId) -> Result<(), DbError> {
-    let (vault, owner) = (post.vault.clone(), post.owner.clone());
-    blocking(move || vault.write(|conn| store::withhold(conn, id, &owner))).await
+    post.journal.give_back(ids, post.owner.clone()).await;
 }
 
 async fn ensure_open(relay: &RelaySettings, connection: &mut Option<Connection>) -> Result<(), SmtpFault> {
@@ -475,7 +473,7 @@ fn defer(post: &Post, mailing: &Leased, cause: Cause, reason: String, report: &m
 }
 
 async fn end(post: &Post, mailing: Leased, verdict: Verdict, attempt: Option<Attempt>) {
-    let finished = Finished { mailing, verdict, attempt, event: EventId::from_bytes((post.mint)()), at: (post.now)() };
+    let finished = Finished { mailing, verdict, attempt, event: EventId::from_bytes((post.mint_in_turn)()), at: (post.now)() };
     post.journal.finish(finished, post.owner.clone()).await;
 }
 

@@ -119,7 +119,7 @@ const HOMES: [(&str, &[&str]); 16] = [
 ];
 
 /// Ways to ask for the time or for chance, and the files that may. `smtpd` and `cli/demo.rs` measure their own patience with clients,
-/// `cli/signal.rs` the rules' speed, `tracking/commits.rs` the disk's, `delivery/smtp.rs` and `delivery/smtp/open.rs` the age of their
+/// `cli/signal.rs` the rules' speed, `tracking/commits.rs` and `delivery/journal.rs` the disk's, `delivery/smtp.rs` and `delivery/smtp/open.rs` the age of their
 /// connections.
 const TIME_AND_CHANCE: [(&str, &[&str]); 7] = [
     ("Timestamp::now", &["app/clock.rs"]),
@@ -131,6 +131,7 @@ const TIME_AND_CHANCE: [(&str, &[&str]); 7] = [
             "app/clock.rs",
             "cli/demo.rs",
             "cli/signal.rs",
+            "delivery/journal.rs",
             "delivery/smtp.rs",
             "delivery/smtp/open.rs",
             "smtpd/session.rs",

@@ -3,7 +3,8 @@
 //! Cast: [`Receiver`] (counts every letter it takes, by recipient), [`Relay`] (where it listens, also after a restart), [`Sender`] (the real
 //! binary in a folder of its own), [`Crash`] (one campaign with its rounds).
 //!
-//! Between the kills the relay is restarted, too.
+//! Between the kills the relay is restarted, and the database breaks down: PostgreSQL's server ends without a word and recovers, SQLite's
+//! file is locked by somebody else for a while. No letter may become unknown by that, nor wait for its lease to end.
 //! The moments are counted in letters, not in seconds. `tests/crash/mail.sh` asks for more rounds and more people by two variables.
 
 use std::collections::HashMap;
@@ -14,6 +15,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use diesel::Connection as _;
+use diesel::connection::SimpleConnection as _;
 use letterlab::smtpd::{self, Envelope, Handler, Reply};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -22,11 +25,13 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::installation::wait_until;
-use crate::servers::postgres::Databases;
+use crate::servers::postgres::{Databases, Server};
 use crate::world::{Engine, campaign, people};
 
 /// Letters sent at the same time, and so the most that one kill can leave unknown.
 const WORKERS: u64 = 4;
+/// No letter for so long: none will come.
+const QUIET: Duration = Duration::from_millis(300);
 /// How long a round may take on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(120);
 
@@ -180,21 +185,52 @@ struct Crash {
     count: watch::Receiver<usize>,
     senders: Vec<Sender>,
     people: usize,
-    _databases: Option<Databases>,
-    _folder: TempDir,
+    database: Database,
+}
+
+/// Where people and letters are kept. The pair goes before its server.
+enum Database {
+    Sqlite(TempDir),
+    Postgres(Databases, Server),
+}
+
+impl Database {
+    fn create(engine: Engine) -> Result<Self> {
+        if engine == Engine::Sqlite {
+            return Ok(Self::Sqlite(tempfile::tempdir()?));
+        }
+        let server = Server::start()?;
+        Ok(Self::Postgres(Databases::create_on(server.admin_url())?, server))
+    }
+
+    fn vault_and_ledger(&self) -> Result<(String, String)> {
+        match self {
+            Self::Postgres(pair, _) => Ok((pair.vault_url()?, pair.ledger_url()?)),
+            Self::Sqlite(folder) => {
+                let inside = |name: &str| format!("sqlite:{}", folder.path().join(name).display());
+                Ok((inside("vault.db"), inside("ledger.db")))
+            }
+        }
+    }
+
+    async fn break_down(&mut self, mut letters: watch::Receiver<usize>) -> Result<()> {
+        match self {
+            Self::Postgres(_, server) => tokio::task::block_in_place(|| server.break_down_and_recover()),
+            Self::Sqlite(folder) => {
+                let mut vault = diesel::SqliteConnection::establish(&folder.path().join("vault.db").to_string_lossy())?;
+                vault.batch_execute("PRAGMA busy_timeout = 30000; BEGIN IMMEDIATE")?;
+                // Until it is felt: nothing leaves any more.
+                while tokio::time::timeout(QUIET, letters.changed()).await.is_ok() {}
+                Ok(vault.batch_execute("ROLLBACK")?)
+            }
+        }
+    }
 }
 
 impl Crash {
     async fn begin(engine: Engine, senders: usize, count: usize) -> Result<Self> {
-        let folder = tempfile::tempdir()?;
-        let databases = if engine == Engine::Postgres { Some(Databases::create()?) } else { None };
-        let (vault, ledger) = match &databases {
-            Some(pair) => (pair.vault_url()?, pair.ledger_url()?),
-            None => {
-                let inside = |name: &str| format!("sqlite:{}", folder.path().join(name).display());
-                (inside("vault.db"), inside("ledger.db"))
-            }
-        };
+        let database = Database::create(engine)?;
+        let (vault, ledger) = database.vault_and_ledger()?;
         let (counting, counted) = watch::channel(0);
         let relay = Relay::start(Receiver { taken: Arc::default(), count: Arc::new(counting) }).await?;
 
@@ -209,7 +245,7 @@ impl Crash {
         for _ in 1..senders {
             all.push(Sender::new(&vault, &ledger, relay.port, Some(&keys))?);
         }
-        Ok(Self { relay, count: counted, senders: all, people: count, _databases: databases, _folder: folder })
+        Ok(Self { relay, count: counted, senders: all, people: count, database })
     }
 
     /// Waits until so many more letters arrived; answers whether most are still to come.
@@ -221,14 +257,20 @@ impl Crash {
         Ok(*arrived.context("no letters arrive any more")?? < most)
     }
 
-    /// Lets something else break down while letters leave: now and then the relay, where one service sends. Answers whether
-    /// connections to it were cut off.
+    /// Lets something else break down while letters leave: now and then the relay, where one service sends, and now and then the
+    /// database. Answers whether connections to the relay were cut off.
     async fn trouble(&mut self, round: usize) -> Result<bool> {
-        if round % 5 != 1 || self.senders.len() > 1 {
-            return Ok(false);
+        match round % 5 {
+            1 if self.senders.len() == 1 => {
+                self.relay.restart().await?;
+                Ok(true)
+            }
+            3 => {
+                self.database.break_down(self.count.clone()).await?;
+                Ok(false)
+            }
+            _ => Ok(false),
         }
-        self.relay.restart().await?;
-        Ok(true)
     }
 
     /// Starts the first sender and ends it, over and over, at moments that differ from round to round. Answers how often connections to
@@ -263,12 +305,16 @@ impl Crash {
         self.senders[0].serve()?;
         let show = |sender: &Sender| -> Result<Value> { Ok(serde_json::from_str(&sender.run(&["campaign", "show", "crash", "--json"])?)?) };
         let sender = &self.senders[0];
-        let mailings = wait_until("the end of sending", || {
+        let finished = || {
             let mailings = show(sender)?["progress"]["mailings"].clone();
             let open = ["planned", "queued", "in_hand"].iter().filter_map(|state| mailings[state].as_u64()).sum::<u64>();
             Ok((open == 0).then_some(mailings))
-        })
-        .await?;
+        };
+        // A letter that the relay turned away while it was stopping is tried again after a minute.
+        let mailings = match wait_until("the end of sending", finished).await {
+            Ok(mailings) => mailings,
+            Err(_) => wait_until("the end of sending, waited for once more,", finished).await?,
+        };
         for sender in self.senders.iter_mut().filter(|sender| sender.child.is_some()) {
             sender.stop()?;
         }

@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
-use letterlab::app::{campaigns, sending};
-use letterlab::delivery::mailing::Counts;
+use letterlab::app::{campaigns, clock, sending};
+use letterlab::delivery::mailing::{Counts, Finished, Verdict};
 use letterlab::delivery::store as deliveries;
+use letterlab::ids::EventId;
 use letterlab::smtpd::Reply;
 
 use crate::mailboxes::{Answer, Mailboxes};
-use crate::world::{Engine, World, campaign, on_both_engines, people};
+use crate::world::{Engine, Room, World, campaign, on_both_engines, people};
 
 on_both_engines!(
     a_pause_lets_nothing_more_leave_not_even_the_batch_in_hand,
@@ -19,6 +20,7 @@ on_both_engines!(
     campaigns_take_turns,
     the_reason_of_every_end_is_known_in_numbers_and_per_person,
     leases_of_letters_being_worked_on_are_renewed_and_no_others,
+    an_outage_of_the_database_leaves_no_letter_waiting_and_none_unknown,
     what_an_earlier_process_of_the_node_held_is_free_at_once,
     a_scheduled_campaign_begins_at_its_time,
     letters_leave_within_the_window_only,
@@ -144,8 +146,11 @@ async fn leases_of_letters_being_worked_on_are_renewed_and_no_others(engine: Eng
     let lease = |owner: &str| vault.write(|conn| deliveries::lease(conn, number, owner, now, until, 5)).unwrap();
     let (held, lost) = (lease(alive.owner()), lease(dead.owner()));
     assert_eq!((held.len(), lost.len()), (5, 5));
-    // A worker that panics drops its batch.
+    // A worker that panics drops its batch: its letters do not wait for their lease to end.
     drop(dead);
+    sending::keep(&world.lab).unwrap();
+    world.tidy();
+    assert_eq!((world.counts("autumn").in_hand, world.counts("autumn").queued), (5, 5));
     for _ in 0..3 {
         world.lab.clock.advance(SignedDuration::from_mins(2));
         sending::keep(&world.lab).unwrap();
@@ -157,6 +162,43 @@ async fn leases_of_letters_being_worked_on_are_renewed_and_no_others(engine: Eng
     vault.write(|conn| deliveries::give_back(conn, &ids, alive.owner())).unwrap();
     world.deliver_everything().await;
     assert_eq!(world.received().len(), 10);
+}
+
+/// The database goes away while letters are in hand and one has just been answered, for longer than a lease, and comes back.
+async fn an_outage_of_the_database_leaves_no_letter_waiting_and_none_unknown(engine: Engine) {
+    let mut world = World::new(engine).await;
+    world.import(&people(10));
+    world.draft(&campaign("autumn"));
+    world.launch("autumn").unwrap();
+    let (number, vault, now) = (world.campaign("autumn").number, world.lab.vault.clone(), world.now());
+    let until = now.checked_add(SignedDuration::from_mins(3)).unwrap();
+    let batch = world.lab.sending.node.batch();
+    let held = vault.write(|conn| deliveries::lease(conn, number, batch.owner(), now, until, 10)).unwrap();
+    let journal = world.lab.journal.clone();
+    assert!(journal.commit_to(held[0].id, batch.owner().clone()).await);
+    world.sql(Room::Vault, "ALTER TABLE mailing RENAME TO mailing_away");
+    let end = Finished {
+        mailing: held[0].clone(),
+        verdict: Verdict::Accepted,
+        attempt: None,
+        event: EventId::from_bytes(clock::fresh()),
+        at: now,
+    };
+    journal.finish(end, batch.owner().clone()).await;
+    assert!(!journal.commit_to(held[1].id, batch.owner().clone()).await, "nobody at his last dot waits for the database");
+    journal.give_back(held[1..].iter().map(|mailing| mailing.id).collect(), batch.owner().clone()).await;
+    drop(batch);
+    assert!(sending::keep(&world.lab).is_err());
+    world.lab.clock.advance(SignedDuration::from_mins(4));
+    world.sql(Room::Vault, "ALTER TABLE mailing_away RENAME TO mailing");
+    // Whoever is first after the outage: leases have ended, and what the workers said may not be written yet.
+    world.tidy();
+    journal.flush().await;
+    let counts = world.counts("autumn");
+    assert_eq!((counts.accepted, counts.queued, counts.in_hand, counts.unknown), (1, 9, 0, 0));
+    world.deliver_everything().await;
+    assert_eq!(world.received().len(), 9);
+    assert!(adds_up(&world.counts("autumn")));
 }
 
 async fn what_an_earlier_process_of_the_node_held_is_free_at_once(engine: Engine) {

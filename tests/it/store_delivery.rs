@@ -1,5 +1,7 @@
 //! Letters on their way, function by function.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use letterlab::app::clock;
 use letterlab::db::VaultDb;
@@ -237,7 +239,7 @@ async fn leases_expire_by_what_was_near(engine: Engine) {
     let held = lease(vault, "one", 0, 6);
     let near = [held[1].id, held[4].id];
     assert_eq!(vault.write(|conn| store::commit_to(conn, &near, "one")).unwrap(), near);
-    let expire = |minute| vault.write(|conn| store::expire_leases(conn, at(minute), clock::fresh)).unwrap();
+    let expire = |minute| vault.write(|conn| store::expire_leases(conn, at(minute), clock::fresh, &BTreeSet::new())).unwrap();
     assert_eq!(expire(29), (0, 0));
     assert_eq!(expire(30), (4, 2));
     assert_eq!(expire(31), (0, 0));
@@ -323,11 +325,11 @@ async fn the_tallies_agree_with_the_rows_whatever_happens(engine: Engine) {
     finish(vault, &held[0], Verdict::Accepted, "one", 1);
     finish(vault, &held[2], Verdict::Postponed { until: at(50) }, "one", 1);
     agree("in hand");
-    vault.write(|conn| store::withhold(conn, held[1].id, "one")).unwrap();
+    vault.write(|conn| store::withhold(conn, &[held[1].id], "one")).unwrap();
     assert_eq!(vault.write(|conn| store::recall(conn, CAMPAIGN)).unwrap(), 1);
     agree("recalled");
     assert_eq!((counts(vault).queued, lease(vault, "two", 49, 9).len()), (5, 4), "one is postponed");
-    vault.write(|conn| store::expire_leases(conn, at(79), clock::fresh)).unwrap();
+    vault.write(|conn| store::expire_leases(conn, at(79), clock::fresh, &BTreeSet::new())).unwrap();
     agree("expired");
     // A person goes, with a letter that was sent and with one that was not.
     for mailing in &held[..2] {
@@ -366,7 +368,7 @@ async fn of_several_nodes_that_tidy_at_once_one_tells_what_became_of_a_letter(en
     let told: Vec<(usize, usize)> = std::thread::scope(|scope| {
         let node = || {
             start.wait();
-            let (_, unknown) = vault.write(|conn| store::expire_leases(conn, at(60), clock::fresh)).unwrap();
+            let (_, unknown) = vault.write(|conn| store::expire_leases(conn, at(60), clock::fresh, &BTreeSet::new())).unwrap();
             start.wait();
             let skipped = vault.write(|conn| store::skip_waiting(conn, CAMPAIGN, "campaign closed", at(60), clock::fresh, 100)).unwrap();
             (unknown, skipped)

@@ -39,7 +39,8 @@ pub fn finish(conn: &mut VaultConn, finished: &[Finished], owner: &str) -> DbRes
         let held = mailing::table
             .find(end.mailing.id.to_string())
             .filter(mailing::lease_owner.eq(owner))
-            .filter(mailing::state.eq_any(["leased", "committing"]));
+            // Not `eq_any`, which is never kept prepared: this one is asked for every letter.
+            .filter(mailing::state.eq("leased").or(mailing::state.eq("committing")));
         let changed = diesel::update(held)
             .set((
                 mailing::state.eq(state),

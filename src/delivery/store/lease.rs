@@ -2,9 +2,11 @@
 //!
 //! A lease is one conditional update with an owner and an end; everything its holder does asks for both again.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
+use diesel::expression::SqlLiteral;
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 use jiff::Timestamp;
 
 use super::outcome::insert_outcome;
@@ -14,6 +16,14 @@ use crate::db::{AnyConnection, DbResult, VaultConn};
 use crate::delivery::mailing::{Leased, OutcomeKind};
 use crate::delivery::schema::{mailing, sender};
 use crate::ids::{CampaignNumber, EventId, MailingId, Mint};
+
+/// Mailings in workers' hands. Every lease has an end; asked for by it, SQLite finds the few that are leased by their own index. Asked for
+/// by campaign or owner alone, it walks through every letter of a campaign, or of all.
+#[diesel::dsl::auto_type]
+pub(super) fn in_hands(state: &'static str) -> _ {
+    let of_state: SqlLiteral<Bool> = literally(state);
+    mailing::table.filter(of_state).filter(mailing::lease_until.ge(0_i64))
+}
 
 type LeasedRow = (String, i64, String, String, Option<i32>, String, String, String, i32, Option<i64>);
 /// When due, where in the order, which: in this order letters leave.
@@ -132,10 +142,13 @@ pub fn give_back(conn: &mut VaultConn, ids: &[MailingId], owner: &str) -> DbResu
     Ok(())
 }
 
-/// Gives back a mailing whose last dot was *not* sent although it may have been marked so: only its holder can know that.
-pub fn withhold(conn: &mut VaultConn, id: MailingId, owner: &str) -> DbResult<()> {
-    let held =
-        mailing::table.find(id.to_string()).filter(mailing::lease_owner.eq(owner)).filter(mailing::state.eq_any(["leased", "committing"]));
+/// Gives back mailings whose last dot was *not* sent although they may have been marked so: only their holder can know that.
+pub fn withhold(conn: &mut VaultConn, ids: &[MailingId], owner: &str) -> DbResult<()> {
+    let texts: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    let held = mailing::table
+        .filter(mailing::id.eq_any(texts))
+        .filter(mailing::lease_owner.eq(owner))
+        .filter(mailing::state.eq_any(["leased", "committing"]));
     diesel::update(held).set(FREED).execute(conn.sql())?;
     Ok(())
 }
@@ -143,8 +156,10 @@ pub fn withhold(conn: &mut VaultConn, id: MailingId, owner: &str) -> DbResult<()
 /// Takes every letter of a campaign out of its workers' hands, but those at their last dot. Whoever held one finds that out before the
 /// dot and sends nothing. Answers how many.
 pub fn recall(conn: &mut VaultConn, campaign: CampaignNumber) -> DbResult<usize> {
-    let held = mailing::table.filter(literally(LEASED)).filter(mailing::campaign.eq(i64::from(campaign.0)));
-    Ok(diesel::update(held).set(FREED).execute(conn.sql())?)
+    let held: Vec<(String, i64)> = in_hands(LEASED).select((mailing::id, mailing::campaign)).load(conn.sql())?;
+    let mut ids: Vec<String> = held.into_iter().filter(|(_, of)| *of == i64::from(campaign.0)).map(|(id, _)| id).collect();
+    ids.sort_unstable();
+    Ok(diesel::update(mailing::table.filter(mailing::id.eq_any(ids)).filter(literally(LEASED))).set(FREED).execute(conn.sql())?)
 }
 
 /// Notes that the last dot of these letters is about to be sent; answers those still held by `owner`, the only ones that may be.
@@ -160,40 +175,68 @@ pub fn commit_to(conn: &mut VaultConn, ids: &[MailingId], owner: &str) -> DbResu
 }
 
 /// Keeps the leases of these owners until `until`; answers how many.
-pub fn renew(conn: &mut VaultConn, owners: &[String], until: Timestamp) -> DbResult<usize> {
-    let mut renewed = 0;
-    for state in [LEASED, COMMITTING] {
-        let held = mailing::table.filter(literally(state)).filter(mailing::lease_owner.eq_any(owners));
-        renewed += diesel::update(held).set(mailing::lease_until.eq(until.as_millisecond())).execute(conn.sql())?;
-    }
-    Ok(renewed)
+pub fn renew(conn: &mut VaultConn, owners: &BTreeSet<String>, until: Timestamp) -> DbResult<usize> {
+    set_end(conn, until.as_millisecond(), |owner| owners.contains(owner))
+}
+
+/// Ends the leases of these owners: their workers have left, and everything they said is written. [`expire_leases`] then takes them back.
+/// Answers how many.
+pub fn let_go(conn: &mut VaultConn, owners: &BTreeSet<String>) -> DbResult<usize> {
+    set_end(conn, 0, |owner| owners.contains(owner))
 }
 
 /// Ends the leases that earlier processes of `node` left behind; those of `process` stay. [`expire_leases`] then takes them back.
 /// Owners are written `node/process/batch`. Answers how many.
 pub fn end_leases(conn: &mut VaultConn, node: &str, process: &str) -> DbResult<usize> {
-    let mut ended = 0;
-    for state in [LEASED, COMMITTING] {
-        let left = mailing::table
-            .filter(literally(state))
-            .filter(mailing::lease_owner.like(format!("{node}/%")))
-            .filter(mailing::lease_owner.not_like(format!("{node}/{process}/%")));
-        ended += diesel::update(left).set(mailing::lease_until.eq(0)).execute(conn.sql())?;
-    }
-    Ok(ended)
+    let (of_node, of_process) = (format!("{node}/"), format!("{node}/{process}/"));
+    set_end(conn, 0, |owner| owner.starts_with(&of_node) && !owner.starts_with(&of_process))
 }
 
-/// Takes leases back that ended without a word: what was not yet at the last dot is queued again, the rest is unknown and stays so.
-/// Answers how many of each.
-pub fn expire_leases(conn: &mut VaultConn, now: Timestamp, mint: Mint) -> DbResult<(usize, usize)> {
-    let ended = |state: &'static str| mailing::table.filter(literally(state)).filter(mailing::lease_until.le(now.as_millisecond()));
-    let lost: Vec<(String, i64, String, String)> = ended(COMMITTING)
-        .order(mailing::id)
-        .select((mailing::id, mailing::campaign, mailing::pseudonym, mailing::part))
+fn set_end(conn: &mut VaultConn, until: i64, is_meant: impl Fn(&str) -> bool) -> DbResult<usize> {
+    let mut changed = 0;
+    for state in [LEASED, COMMITTING] {
+        for owner in owners(conn, state, i64::MAX)?.into_iter().filter(|owner| is_meant(owner)) {
+            let held = in_hands(state).filter(mailing::lease_owner.eq(owner));
+            changed += diesel::update(held).set(mailing::lease_until.eq(until)).execute(conn.sql())?;
+        }
+    }
+    Ok(changed)
+}
+
+/// Who holds leases that end by a moment, each once and in order.
+fn owners(conn: &mut VaultConn, state: &'static str, until: i64) -> DbResult<BTreeSet<String>> {
+    let owners: Vec<Option<String>> =
+        in_hands(state).filter(mailing::lease_until.le(until)).select(mailing::lease_owner).distinct().load(conn.sql())?;
+    Ok(owners.into_iter().flatten().collect())
+}
+
+/// Whether a lease has ended: looking costs no commit.
+pub fn has_ended(conn: &mut VaultConn, now: Timestamp) -> DbResult<bool> {
+    for state in [LEASED, COMMITTING] {
+        let ended = in_hands(state).filter(mailing::lease_until.le(now.as_millisecond()));
+        if diesel::select(diesel::dsl::exists(ended)).get_result(conn.sql())? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Takes leases back that ended without a word: what was not yet at the last dot is queued again, the rest is unknown and stays so. Those
+/// of the owners in `spared` are left alone: they live, and only the database was away for longer than a lease. Answers how many of each.
+pub fn expire_leases(conn: &mut VaultConn, now: Timestamp, mint: Mint, spared: &BTreeSet<String>) -> DbResult<(usize, usize)> {
+    let ended = |state: &'static str| in_hands(state).filter(mailing::lease_until.le(now.as_millisecond()));
+    type Lost = (String, i64, String, String, Option<String>);
+    let mut lost: Vec<Lost> = ended(COMMITTING)
+        .select((mailing::id, mailing::campaign, mailing::pseudonym, mailing::part, mailing::lease_owner))
         .load(conn.sql())?;
+    // In one order everywhere. Asked for it, SQLite would walk through the whole table by its key.
+    lost.sort_unstable();
     let mut unknown = 0;
     let mut changes = Changes::default();
-    for (id, campaign, pseudonym, part) in &lost {
+    for (id, campaign, pseudonym, part, owner) in &lost {
+        if owner.as_ref().is_some_and(|owner| spared.contains(owner)) {
+            continue;
+        }
         // The state is asked again: on PostgreSQL the answer may have been written, or another node have been here, in between.
         let set = (mailing::state.eq("unknown"), mailing::finished_at.eq(now.as_millisecond()), mailing::lease_owner.eq(None::<String>));
         if diesel::update(ended(COMMITTING).filter(mailing::id.eq(id))).set(set).execute(conn.sql())? == 0 {
@@ -205,7 +248,10 @@ pub fn expire_leases(conn: &mut VaultConn, now: Timestamp, mint: Mint) -> DbResu
         let event = EventId::from_bytes(mint());
         insert_outcome(conn, &id, campaign_number(*campaign)?, pseudonym, OutcomeKind::Uncertain, "", None, now.as_millisecond(), event)?;
     }
-    let requeued = diesel::update(ended(LEASED)).set(FREED).execute(conn.sql())?;
+    let mut requeued = 0;
+    for owner in owners(conn, LEASED, now.as_millisecond())?.difference(spared) {
+        requeued += diesel::update(ended(LEASED).filter(mailing::lease_owner.eq(owner))).set(FREED).execute(conn.sql())?;
+    }
     changes.write(conn)?;
     Ok((requeued, unknown))
 }

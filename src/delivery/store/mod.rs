@@ -20,7 +20,8 @@ use crate::ids::{CampaignNumber, VariantNumber};
 
 pub use finish::{accepted_since, finish, forget_pace, refund_day, reserve_day, skip_waiting};
 pub use lease::{
-    commit_to, end_leases, expire_leases, give_back, gone, lease, lease_within, leases_open, next_due, recall, renew, seen, withhold,
+    commit_to, end_leases, expire_leases, give_back, gone, has_ended, lease, lease_within, leases_open, let_go, next_due, recall, renew,
+    seen, withhold,
 };
 pub use outcome::{add_outcome, by_pseudonym, fates, mark_relayed, outcomes_waiting, pseudonyms};
 pub use plan::{

@@ -9,6 +9,9 @@ use crate::delivery::mailing::{Attempt, Fate, Found, Outcome, OutcomeKind};
 use crate::delivery::schema::{attempt, mailing, outcome};
 use crate::ids::{CampaignNumber, EventId, MailingId, Pseudonym, RecordingMode, SubscriberId};
 
+/// How many outcomes one statement marks.
+const MARKED_TOGETHER: usize = 250;
+
 #[allow(clippy::too_many_arguments)] // One row, column by column; a struct for it would be written and read once.
 pub(super) fn insert_outcome(
     conn: &mut VaultConn,
@@ -105,8 +108,9 @@ pub fn outcomes_waiting(conn: &mut VaultConn, limit: i64) -> DbResult<Vec<Outcom
 
 /// Notes that the ledger has these.
 pub fn mark_relayed(conn: &mut VaultConn, outcomes: &[Outcome]) -> DbResult<()> {
-    for done in outcomes {
-        diesel::update(outcome::table.find(done.event.to_string())).set(outcome::relayed.eq(true)).execute(conn.sql())?;
+    for done in outcomes.chunks(MARKED_TOGETHER) {
+        let ids: Vec<String> = done.iter().map(|outcome| outcome.event.to_string()).collect();
+        diesel::update(outcome::table.filter(outcome::id.eq_any(ids))).set(outcome::relayed.eq(true)).execute(conn.sql())?;
     }
     Ok(())
 }

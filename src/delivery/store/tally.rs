@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use diesel::prelude::*;
 
-use super::{COMMITTING, LEASED, literally};
+use super::lease::in_hands;
+use super::{COMMITTING, LEASED};
 use crate::db::{AnyConnection, DbError, DbResult, VaultConn};
 use crate::delivery::mailing::{Counts, Reason};
 use crate::delivery::schema::{mailing, mailing_tally};
@@ -67,12 +68,9 @@ pub fn counts(conn: &mut VaultConn, campaign: CampaignNumber, part: Option<&str>
 fn in_hand(conn: &mut VaultConn, campaign: CampaignNumber, part: Option<&str>) -> DbResult<u64> {
     let mut count = 0;
     for state in [LEASED, COMMITTING] {
-        let held: Vec<String> = mailing::table
-            .filter(literally(state))
-            .filter(mailing::campaign.eq(i64::from(campaign.0)))
-            .select(mailing::part)
-            .load(conn.sql())?;
-        count += held.iter().filter(|held| part.is_none_or(|part| part == held.as_str())).count() as u64;
+        let held: Vec<(i64, String)> = in_hands(state).select((mailing::campaign, mailing::part)).load(conn.sql())?;
+        let is_meant = |(of, held): &&(i64, String)| *of == i64::from(campaign.0) && part.is_none_or(|part| part == held);
+        count += held.iter().filter(is_meant).count() as u64;
     }
     Ok(count)
 }
