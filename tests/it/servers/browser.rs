@@ -7,7 +7,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -53,13 +53,8 @@ impl Browser {
     /// # Errors
     /// When chromedriver or Chromium is missing or does not start, with their own words.
     pub async fn start(width: u32, height: u32) -> Result<Browser> {
-        let directory = scratch("browser-")?;
-        let profile = directory.path().join("profile");
-        let mut command = Command::new("/usr/bin/chromedriver");
-        // Chromium writes settings and caches into these even when it has a profile of its own.
-        command.arg("--port=0").env("XDG_CONFIG_HOME", directory.path()).env("XDG_CACHE_HOME", directory.path());
-        let mut process = Process::start("chromedriver", command, directory)?;
-        let driver = SocketAddr::from((Ipv4Addr::LOCALHOST, port_taken_by(&mut process).await?));
+        let (process, profile, port) = start_driver().await?;
+        let driver = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         // Requests stay on loopback whatever proxy the environment names.
         let http = reqwest::Client::builder().no_proxy().timeout(START_DEADLINE * 2).build()?;
         let mut browser = Browser { http, driver, session: String::new(), process };
@@ -236,6 +231,28 @@ impl Element<'_> {
     async fn post(&self, command: &str, body: Value) -> Result<()> {
         self.browser.post(&format!("{}{command}", self.path), body).await.map(drop)
     }
+}
+
+/// Most starts of chromedriver.
+const STARTS_MOST: u32 = 5;
+
+/// Starts chromedriver. It takes a port that is free in IPv6 and wants the same one in IPv4, where another test may hold it; then it ends
+/// at once, and the next start finds another port.
+async fn start_driver() -> Result<(Process, PathBuf, u16)> {
+    for start in 1.. {
+        let directory = scratch("browser-")?;
+        let profile = directory.path().join("profile");
+        let mut command = Command::new("/usr/bin/chromedriver");
+        // Chromium writes settings and caches into these even when it has a profile of its own.
+        command.arg("--port=0").env("XDG_CONFIG_HOME", directory.path()).env("XDG_CACHE_HOME", directory.path());
+        let mut process = Process::start("chromedriver", command, directory)?;
+        match port_taken_by(&mut process).await {
+            Ok(port) => return Ok((process, profile, port)),
+            Err(error) if start == STARTS_MOST || !process.output().contains("Address already in use") => return Err(error),
+            Err(_) => {}
+        }
+    }
+    bail!("chromedriver does not start")
 }
 
 /// chromedriver takes a free port itself and prints it.
