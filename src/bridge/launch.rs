@@ -16,7 +16,7 @@ use crate::campaign::store::{self as campaigns, Campaign, Choice, Link, Sealed};
 use crate::db::{DbError, LedgerDb, VaultConn, VaultDb};
 use crate::delivery::mailing::{NewMailing, Planned};
 use crate::delivery::store::{self as deliveries, Enrolment};
-use crate::experiment::assign::{Candidate, Drawn, Seed, draw};
+use crate::experiment::assign::{Candidate, Seed, draw};
 use crate::ids::{CampaignNumber, MailingId, Mint, Pseudonym, RecordingMode, SubscriberId, VariantNumber};
 use crate::ledger::store as events;
 use crate::ledger::subject::{Part, Subject};
@@ -24,8 +24,8 @@ use crate::vault::store as people;
 
 /// Rows per step of long work.
 const STEP: usize = 5000;
-/// Recipients written in one transaction, in order of the ids that the database looks up or stores under: the sending order is chance, and
-/// fewer at a time would read and write every page of an index again and again; more would keep others waiting.
+/// Recipients written in one transaction: the indexes of people and pseudonyms are in no order that sending knows, and fewer at a time would
+/// read and write each of their pages again and again; more would keep others waiting.
 const WRITTEN_AT_ONCE: usize = 20_000;
 /// Why a letter of a closed campaign is not sent.
 const CLOSED: &str = "campaign closed";
@@ -217,20 +217,17 @@ fn plan(
         Candidate { pseudonym: member.pseudonym, stratum }
     });
     let drawn = draw(seed, &definition.design.weights, definition.design.share, definition.design.holdout, candidates);
-    // Chance, and yet in the order of writing: so that new rows go to one place of their index at a time.
+    // Chance, and yet in sending order, and the rows are written in it: letters that leave together then lie together, in the table and in
+    // each index that sending changes, and a commit of ten letters writes few pages instead of some for every letter.
     let mut ids: Vec<[u8; 16]> = drawn.iter().map(|_| mint()).collect();
     ids.sort_unstable();
     let mut done = 0;
     for (some, ids) in drawn.chunks(WRITTEN_AT_ONCE).zip(ids.chunks(WRITTEN_AT_ONCE)) {
-        let mut turns: Vec<(u64, &Drawn, &Member)> = (done..)
+        let mailings: Vec<NewMailing<'_>> = (done..)
             .zip(some)
-            .filter_map(|(position, drawn)| Some((position, drawn, members.get(usize::try_from(drawn.index).ok()?)?)))
-            .collect();
-        turns.sort_unstable_by_key(|(_, _, member)| member.subscriber);
-        let mailings: Vec<NewMailing<'_>> = turns
-            .into_iter()
             .zip(ids)
-            .filter_map(|((position, drawn, member), id)| {
+            .filter_map(|((position, drawn), id)| {
+                let member = members.get(usize::try_from(drawn.index).ok()?)?;
                 let stratum = strata.get(usize::from(member.stratum))?;
                 Some(NewMailing {
                     id: MailingId::from_bytes(*id),
