@@ -28,6 +28,7 @@ pub mod throttle;
 pub mod view;
 
 use std::net::{IpAddr, TcpListener};
+use std::sync::Arc;
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -36,6 +37,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::app::clock;
 use crate::app::lab::Lab;
 use crate::app::outpost::Outpost;
+use crate::app::recount::Background;
 use crate::app::roles::Roles;
 use crate::ids::base32;
 use crate::vault::account::hash_password;
@@ -63,6 +65,8 @@ pub struct Web {
     pub secure: bool,
     decoy_hash: String,
     password_checks: Semaphore,
+    /// States and counts made anew, when somebody asks for it.
+    pub recount: Arc<Background>,
     /// What is shared without people.
     pub edge: web::Data<Edge>,
 }
@@ -82,6 +86,7 @@ impl Web {
             secure: edge.secure,
             decoy_hash,
             password_checks: Semaphore::new(PASSWORD_CHECKS),
+            recount: Arc::default(),
             edge,
         })
     }

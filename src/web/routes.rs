@@ -144,6 +144,8 @@ pub static TABLE: &[Entry] = &[
     entry(GET,    "/status",                                     Administrator, || web::to(admin::status::show)),
     entry(GET,    "/domain",                                     Administrator, || web::to(admin::domain::show)),
     entry(POST,   "/status/relays",                              Administrator, || web::to(admin::status::test_relays)),
+    entry(POST,   "/status/rebuild",                             Administrator, || web::to(admin::status::rebuild)),
+    entry(POST,   "/status/rebuild/stop",                        Administrator, || web::to(admin::status::stop_rebuild)),
     // Reviewers.
     entry(GET,    "/r/{token}",                                  Reviewer,      || web::to(review::show)),
     entry(GET,    "/r/{token}/results.csv",                      Reviewer,      || web::to(review::csv)),
@@ -153,6 +155,9 @@ pub static TABLE: &[Entry] = &[
     // Programs.
     entry(GET,    "/api",                                        Anybody,       || web::to(api::describe)),
     entry(GET,    "/api/v1/status",                              ApiKey,        || web::to(api::status::show)),
+    entry(GET,    "/api/v1/rebuild",                             ApiKey,        || web::to(api::status::rebuild)),
+    entry(POST,   "/api/v1/rebuild",                             ApiKey,        || web::to(api::status::start_rebuild)),
+    entry(POST,   "/api/v1/rebuild/stop",                        ApiKey,        || web::to(api::status::stop_rebuild)),
     entry(GET,    "/api/v1/domain",                              ApiKey,        || web::to(api::domain::check)),
     entry(GET,    "/api/v1/lists",                               ApiKey,        || web::to(api::people::lists)),
     entry(GET,    "/api/v1/lists/{name}/people",                 ApiKey,        || web::to(api::people::export)),
@@ -178,6 +183,7 @@ pub static TABLE: &[Entry] = &[
     entry(POST,   "/api/v1/campaigns/{campaign}/close",          ApiKey,        || web::to(api::steer::close)),
     entry(POST,   "/api/v1/campaigns/{campaign}/reclassify",     ApiKey,        || web::to(api::steer::reclassify)),
     entry(POST,   "/api/v1/campaigns/{campaign}/share",          ApiKey,        || web::to(api::steer::share)),
+    entry(GET,    "/api/v1/campaigns/{campaign}/verify",         ApiKey,        || web::to(api::status::verify)),
     entry(GET,    "/api/v1/campaigns/{campaign}/lacking",        ApiKey,        || web::to(api::letters::lacking)),
     entry(GET,    "/api/v1/campaigns/{campaign}/preflight",      ApiKey,        || web::to(api::preflight::check)),
     entry(GET,    "/api/v1/campaigns/{campaign}/preview/{variant}", ApiKey,     || web::to(api::preflight::preview)),

@@ -19,7 +19,7 @@ use reqwest::{Client, Method, redirect};
 use tokio::sync::watch;
 
 use crate::servers::dns::Dns;
-use crate::world::{Engine, FIREFOX, SITE, World, on_both_engines};
+use crate::world::{Engine, FIREFOX, Room, SITE, World, on_both_engines};
 
 const PEOPLE: &str = "email,first_name,recording_mode,consent_source,consent_date\n\
     anna@example.com,Anna,pseudonymous,form,2026-01-01\n\
@@ -65,6 +65,7 @@ on_both_engines!(
     a_result_names_chances_guards_and_power_and_is_saved_as_scripts,
     a_senders_domain_is_looked_up_on_the_page_and_by_programs,
     accounts_are_made_changed_and_removed_on_the_page,
+    states_and_counts_are_made_anew_from_the_page_and_by_programs,
 );
 
 /// The real server over a world's lab; ends with this value.
@@ -1211,4 +1212,48 @@ async fn accounts_are_made_changed_and_removed_on_the_page(engine: Engine) {
     assert_eq!(server.get("/account", &changed.cookies()).await.status, 303);
     let last = server.post("/accounts/remove", &ada, &[("csrf", &secret), ("login", "ada"), ("confirmed", "yes")]).await;
     assert!(last.status == 422 && last.text().contains("last administrator"), "{}", last.text());
+}
+
+async fn states_and_counts_are_made_anew_from_the_page_and_by_programs(engine: Engine) {
+    let world = sent(engine).await;
+    world.open(&world.letter_to("anna@example.com").pixel().unwrap(), FIREFOX).await;
+    world.tidy();
+    let key = accounts(&world.lab);
+    let server = Server::start(&world.lab);
+    let by_program = |method: Method, path: &'static str| {
+        let (server, key) = (&server, key.clone());
+        async move { server.send(method, path, &[("authorization", &key)], "").await }
+    };
+    let differences =
+        || async { by_program(Method::GET, "/api/v1/campaigns/story/verify").await.json()["differences"].as_array().unwrap().len() };
+    let ended = || async {
+        for _ in 0..10_000 {
+            let stage = by_program(Method::GET, "/api/v1/rebuild").await.json();
+            if stage["stage"] != "running" {
+                return stage;
+            }
+        }
+        panic!("the rebuild does not end");
+    };
+    assert_eq!(by_program(Method::GET, "/api/v1/rebuild").await.json()["stage"], "idle");
+    let damage = "UPDATE tally SET value = value + 1 WHERE name = 'open raw'";
+    assert_eq!(differences().await, 0);
+    world.sql(Room::Ledger, damage);
+    assert!(differences().await > 0, "a program is told");
+    let admin = server.log_in("ada").await;
+    let page = server.get("/status", &admin).await;
+    assert!(page.text().contains("Derive them again"), "{}", page.text());
+    let begun = server.post("/status/rebuild", &admin, &[("csrf", &page.csrf())]).await;
+    assert_eq!(begun.header("location"), "/status#rebuild", "{}", begun.text());
+    let done = ended().await;
+    assert!(done["stage"] == "ended" && done["is_finished"] == true && done["corrected"].as_u64() > Some(0), "{done}");
+    assert_eq!(differences().await, 0);
+    assert!(server.get("/status", &admin).await.text().contains("Finished, "), "the page says what was done");
+
+    world.sql(Room::Ledger, damage);
+    assert_eq!(by_program(Method::POST, "/api/v1/rebuild").await.status, 202);
+    let done = ended().await;
+    assert!(done["corrected"].as_u64() > Some(0), "{done}");
+    assert_eq!(by_program(Method::POST, "/api/v1/rebuild/stop").await.json()["stage"], "ended", "nothing is at work");
+    assert_eq!(differences().await, 0);
 }

@@ -19,7 +19,7 @@ use super::{ImportError, ImportOptions};
 use crate::vault::store::IncomingPerson;
 
 /// Lines of a run, at most.
-pub(super) const LINES_MOST: u64 = 40_000;
+pub(super) const LINES_MOST: u64 = 30_000;
 /// Bytes of the file in a run, but for its last line: where lines are long there are fewer of them.
 const BYTES_MOST: u64 = 8_000_000;
 

@@ -4,6 +4,7 @@ use actix_web::{HttpResponse, web};
 
 use crate::app::networks::OLD_DAYS;
 use crate::app::outpost::{Live, live};
+use crate::app::recount::Stage;
 use crate::app::relays::{self, Tested};
 use crate::app::status::{Status, status};
 use crate::report::wording::moment;
@@ -13,7 +14,7 @@ use crate::web::session::User;
 use crate::web::view::format::count;
 use crate::web::view::status::{HealthRow, LawRow, StatusView};
 use crate::web::view::{Badge, Fact, Section, Tone};
-use crate::web::{Web, page};
+use crate::web::{Web, page, see_other};
 
 /// `GET /status`
 pub async fn show(web: web::Data<Web>, user: User) -> Result<HttpResponse, Fault> {
@@ -25,6 +26,40 @@ pub async fn test_relays(web: web::Data<Web>, form: PostForm) -> Result<HttpResp
     let sender = Some(form.fields.trimmed("sender")).filter(|sender| !sender.is_empty());
     let tested = relays::test(&web.lab, None, sender).await;
     view(&web, &form.user, &tested).await
+}
+
+/// `POST /status/rebuild`
+pub async fn rebuild(web: web::Data<Web>, _form: PostForm) -> Result<HttpResponse, Fault> {
+    web.recount.start(&web.lab).map_err(Fault::internal)?;
+    Ok(see_other("/status#rebuild"))
+}
+
+/// `POST /status/rebuild/stop`
+pub async fn stop_rebuild(web: web::Data<Web>, _form: PostForm) -> Result<HttpResponse, Fault> {
+    web.recount.stop();
+    Ok(see_other("/status#rebuild"))
+}
+
+/// How far it is, in words; and whether it is at work.
+fn recount(stage: Stage) -> (String, bool) {
+    match stage {
+        Stage::Idle => (String::new(), false),
+        Stage::Running { of, recipients, mended } => {
+            (format!("At work: {} of {} recipients looked at, {} mended.", count(recipients), count(of), count(mended)), true)
+        }
+        Stage::Ended { at, rebuilt } => {
+            let end = if rebuilt.is_finished { "Finished" } else { "Stopped; the next one goes on" };
+            let words = format!(
+                "{end}, {}: {} recipients looked at, {} mended, {} counts corrected.",
+                moment(at),
+                count(rebuilt.recipients),
+                count(rebuilt.mended),
+                count(rebuilt.corrected)
+            );
+            (words, false)
+        }
+        Stage::Failed { at } => (format!("Broke off, {}: the log says why. The next one goes on.", moment(at)), false),
+    }
 }
 
 async fn view(web: &Web, user: &User, tested: &[Tested]) -> Result<HttpResponse, Fault> {
@@ -48,7 +83,8 @@ async fn view(web: &Web, user: &User, tested: &[Tested]) -> Result<HttpResponse,
     let as_of = moment(web.lab.clock.now());
     let step = |relay: &Tested, step: &crate::delivery::smtp::ProbeStep| (relay.relay.clone(), step.what, step.good, step.detail.clone());
     let tried = tested.iter().flat_map(|relay| relay.steps.iter().map(move |found| step(relay, found))).collect();
-    page(&StatusView { page: user.page("Status", Section::Status), summary, overall, laws, health, tried, facts, as_of })
+    let recount = recount(web.recount.stage());
+    page(&StatusView { page: user.page("Status", Section::Status), summary, overall, laws, health, tried, recount, facts, as_of })
 }
 
 /// What this process's tracker does now.

@@ -37,6 +37,10 @@ fn purpose(method: &Method, path: &str) -> &'static str {
     let last = path.rsplit('/').next().unwrap_or_default();
     match (method.as_str(), last) {
         (_, "status") => "Whether every letter and hit is accounted for, how far background work is, and what the tracker does now.",
+        ("GET", "rebuild") => "How far a rebuild is: idle, running, ended or failed.",
+        ("POST", "rebuild") => "Make every recipient's state and every count anew from the events, in the background, or go on with it.",
+        (_, "stop") => "Stop the rebuild; the next one goes on.",
+        (_, "verify") => "Derive states and counts from the events again and compare; nothing is changed.",
         ("GET", "lists") => "Every list with how many people are on it.",
         ("GET", "people") => "Export a list as CSV: addresses, merge fields, what each agreed to, who may not be mailed.",
         (_, "people") => {

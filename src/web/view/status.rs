@@ -44,6 +44,8 @@ pub struct StatusView {
     pub health: Vec<HealthRow>,
     /// Relays that were just tried: the relay, the step, whether it went well, the details.
     pub tried: Vec<(String, &'static str, bool, String)>,
+    /// How far making states and counts anew is, in words, and whether it is at work.
+    pub recount: (String, bool),
     /// Version, engine, started when.
     pub facts: Vec<Fact>,
     /// When all this was read.
