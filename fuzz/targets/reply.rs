@@ -19,6 +19,7 @@ libfuzzer_sys::fuzz_target!(|said: &[u8]| {
         root_certificates: None,
         timeouts: Timeouts::default(),
         messages_per_connection: 10,
+        minutes_per_connection: 5,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
     runtime.block_on(async {

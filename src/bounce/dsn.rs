@@ -90,7 +90,7 @@ impl Group {
             action,
             status,
             class,
-            diagnostic: redacted(&diagnostic),
+            diagnostic: redacted(&diagnostic).chars().take(DIAGNOSTIC_MAX).collect(),
             original_recipient: address(self.original_recipient),
             final_recipient: address(self.final_recipient),
         })
@@ -167,15 +167,28 @@ fn diagnostic_text(value: &str) -> String {
     text.trim().chars().take(DIAGNOSTIC_MAX).collect()
 }
 
-/// Without addresses: diagnostics are kept and shown, and servers love to repeat the address in them.
+/// Without addresses: diagnostics are kept and shown, and servers love to repeat the address in them. Without control characters, too: a
+/// NUL, which PostgreSQL stores in no text, would keep the returned letter from ever being recorded.
 pub(super) fn redacted(text: &str) -> String {
     let word = |word: &str| if word.contains('@') { "[address]".to_owned() } else { word.to_owned() };
-    text.split_whitespace().map(word).collect::<Vec<_>>().join(" ")
+    let words = text.split(|character: char| character.is_whitespace() || character.is_control()).filter(|word| !word.is_empty());
+    words.map(word).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_server_said_is_kept_without_addresses_and_control_characters() {
+        assert_eq!(
+            redacted("550 5.1.1\0\u{18} <ann@example.net>:\r\n\tno\u{1b}[31m such\u{85}user"),
+            "550 5.1.1 [address] no [31m such user"
+        );
+        let report = read("\r\nFinal-Recipient: rfc822; a@x.example\r\nAction: failed\r\nDiagnostic-Code: smtp; 550\0no such\u{7}user\r\n");
+        assert!(report.recipients.iter().all(|recipient| recipient.diagnostic == "550 no such user"), "{report:?}");
+        assert_eq!(report.recipients.len(), 1);
+    }
 
     #[test]
     fn rfc_3464_fields_may_be_folded_commented_and_in_any_case() {
