@@ -43,7 +43,7 @@
 //! - A pseudonym is random, per person and campaign, and derived from nothing.
 //! - `enrolled = accepted + refused + skipped + failed + waiting + unknown`; every stored hit is in exactly one class; both are asserted at the end of stories
 //!   and shown by `letterlab status`.
-//! - Wall time and unseeded randomness are read in [`app::clock`] only.
+//! - Wall time and unseeded randomness are read in [`app::clock`] only; RSA keys and TLS take their chance from the system themselves.
 //! - SQL stands in `store` modules only; status codes of HTTP in `web::error` only.
 //!
 //! # Where is …?

@@ -248,6 +248,7 @@ pub fn cancel(lab: &Lab, campaign: &Campaign) -> Done<usize> {
 /// Goes on sending with exactly those not yet sent.
 pub fn resume(lab: &Lab, campaign: &Campaign) -> Done<()> {
     let now = lab.clock.now();
+    lab.vault.write(|conn| deliveries::forget_judged(conn, campaign.number))?;
     lab.ledger.write(|conn| campaigns::pause(conn, campaign.number, None, now))?;
     lab.nudge.notify_waiters();
     Ok(())

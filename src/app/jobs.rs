@@ -14,7 +14,7 @@ use tokio::sync::watch as channel;
 use crate::app::keywatch::{self, KeyWatch};
 use crate::app::lab::Lab;
 use crate::app::roles::Roles;
-use crate::app::{campaigns as verbs, clock, outpost, sending};
+use crate::app::{campaigns as verbs, clock, comparing, exchanges, outpost, sending};
 use crate::bridge::{launch, relay};
 use crate::campaign::state::State;
 use crate::campaign::store::{self as campaigns, Campaign, Choice};
@@ -279,6 +279,8 @@ pub async fn run(lab: Lab, roles: Roles, stop: channel::Receiver<bool>) {
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(tidy_until(lab.clone(), stop.clone()));
     tasks.spawn(sending::run(lab.clone(), stop.clone()));
+    tasks.spawn(comparing::run(lab.clone(), stop.clone()));
+    tasks.spawn(exchanges::run(lab.clone(), stop.clone()));
     tasks.spawn(keywatch::run(KeyWatch::new(&lab.outpost()), lab.clock.clone(), stop));
     while let Some(ended) = tasks.join_next().await {
         if let Err(error) = ended {

@@ -3,8 +3,8 @@
 //! Cast: [`config`] (one struct, the embedded defaults are the defaults), [`clock`] (wall time and fresh ids), [`keyfile`], [`keywatch`]
 //! (keys taken up while running), [`lab`] (everything put together once and passed on), [`accounts`], [`campaigns`], [`people`],
 //! [`letters`], [`images`] and [`assignment`] (what web,
-//! command line and API all call), [`domain`] (whether a sender proves who it is), [`proof`] (that letters differ in one element),
-//! [`preflight`] (the list before launch), [`preview`] and [`test_mail`] (letters before they leave), [`jobs`] (background work),
+//! command line and API all call), [`domain`] (whether a sender proves who it is), [`exchanges`] (whose mailboxes a domain's are), [`proof`] (that letters differ in one element),
+//! [`preflight`] (the list before launch), [`preview`] and [`test_mail`] (letters before they leave), [`jobs`] (background work), [`comparing`] (what processes tell each other),
 //! [`outpost`] (what answers pixels and links, without people), [`roles`] (which of all this a process does), [`proxies`] (whose word
 //! counts on where a request comes from), [`recount`] (states and counts from the events).
 //!
@@ -14,8 +14,10 @@ pub mod accounts;
 pub mod assignment;
 pub mod campaigns;
 pub mod clock;
+pub mod comparing;
 pub mod config;
 pub mod domain;
+pub mod exchanges;
 pub mod images;
 pub mod jobs;
 pub mod keyfile;

@@ -118,6 +118,11 @@ impl Sending {
         campaigns
     }
 
+    /// Those of campaigns this process has sent letters of.
+    pub(super) fn breakers(&self) -> Vec<(CampaignNumber, Arc<Mutex<Breaker>>)> {
+        locked(&self.breakers).iter().map(|(number, breaker)| (*number, breaker.clone())).collect()
+    }
+
     fn breaker(&self, campaign: CampaignNumber) -> Arc<Mutex<Breaker>> {
         locked(&self.breakers).entry(campaign).or_insert_with(|| Arc::new(Mutex::new(Breaker::new(self.limits)))).clone()
     }
@@ -205,10 +210,13 @@ fn domain_of(letters: &Letters) -> String {
 }
 
 async fn sending(lab: &Lab) -> anyhow::Result<Vec<Campaign>> {
-    let lab = lab.clone();
+    let reading = lab.clone();
     let campaigns =
-        blocking(move || lab.ledger.read(|conn| campaigns::in_states(conn, &[State::Sending, State::Observing, State::Decided]))).await?;
-    Ok(campaigns.into_iter().filter(|campaign| campaign.paused.is_none()).collect())
+        blocking(move || reading.ledger.read(|conn| campaigns::in_states(conn, &[State::Sending, State::Observing, State::Decided])));
+    let campaigns: Vec<Campaign> = campaigns.await?.into_iter().filter(|campaign| campaign.paused.is_none()).collect();
+    // Whatever process a campaign was paused by, what was before the pause counts no more after it.
+    locked(&lab.sending.breakers).retain(|number, _| campaigns.iter().any(|campaign| campaign.number == *number));
+    Ok(campaigns)
 }
 
 /// Tokens first, then letters: of relays whose turn it is, the first that may be given some.

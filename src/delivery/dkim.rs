@@ -9,11 +9,13 @@
 mod canonical;
 pub mod generate;
 
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
+use aws_lc_rs::error::Unspecified;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
 use data_encoding::BASE64;
 use jiff::Timestamp;
-use ring::digest::{SHA256, digest};
-use ring::rand::SystemRandom;
-use ring::signature::{Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
 
 use canonical::{Header, relaxed_body, relaxed_header, split};
 
@@ -36,6 +38,8 @@ const SIGNED: [&str; 14] = [
 ];
 /// Lines of the signature header are folded before this column (RFC 5322 §2.1.1), where a tag allows it.
 const LINE: usize = 78;
+/// Bytes of the longest RSA modulus: receivers need not verify keys of more than 4096 bits (RFC 6376 §3.3.3 asks for 2048).
+const LONGEST_MODULUS: usize = 512;
 
 /// Which signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -70,7 +74,7 @@ pub enum DkimError {
     #[error("{0:?} is not a domain name or selector: letters, digits, hyphens and dots only")]
     Name(String),
     /// A new key cannot be made.
-    #[error("a key of this size cannot be made")]
+    #[error("a new key cannot be made: the system gives no random numbers")]
     Unmakeable,
     /// Signing failed.
     #[error("the letter could not be signed: the system gives no random numbers, or the letter has no headers")]
@@ -78,9 +82,22 @@ pub enum DkimError {
 }
 
 enum Signer {
-    // A key in precomputed form is large.
-    Rsa(Box<RsaKeyPair>),
+    Rsa(RsaKeyPair),
     Ed25519(Ed25519KeyPair),
+}
+
+impl Signer {
+    /// The public half as the tag `p=` holds it: a SubjectPublicKeyInfo for RSA (RFC 6376 §3.6.1), the 32 bytes alone for Ed25519
+    /// (RFC 8463 §4).
+    fn public(&self) -> Result<String, Unspecified> {
+        Ok(match self {
+            Self::Rsa(key) => {
+                let info: PublicKeyX509Der<'_> = key.public_key().as_der()?;
+                BASE64.encode(info.as_ref())
+            }
+            Self::Ed25519(key) => BASE64.encode(key.public_key().as_ref()),
+        })
+    }
 }
 
 /// A private key, and where its public half is to be found.
@@ -88,6 +105,7 @@ pub struct DkimKey {
     domain: String,
     selector: String,
     signer: Signer,
+    public: String,
 }
 
 impl std::fmt::Debug for DkimKey {
@@ -105,16 +123,22 @@ impl DkimKey {
         let domain = domain_name(domain)?;
         let selector = domain_name(selector)?;
         let (label, der) = generate::read_pem(pem).ok_or(DkimError::NotPem)?;
-        let rejected = |_| DkimError::Rejected;
         let signer = match label {
-            "RSA PRIVATE KEY" => Signer::Rsa(Box::new(RsaKeyPair::from_der(&der).map_err(rejected)?)),
+            "RSA PRIVATE KEY" => RsaKeyPair::from_der(&der).map(Signer::Rsa),
             "PRIVATE KEY" => match Ed25519KeyPair::from_pkcs8_maybe_unchecked(&der) {
-                Ok(key) => Signer::Ed25519(key),
-                Err(_) => Signer::Rsa(Box::new(RsaKeyPair::from_pkcs8(&der).map_err(rejected)?)),
+                Ok(key) => Ok(Signer::Ed25519(key)),
+                Err(_) => RsaKeyPair::from_pkcs8(&der).map(Signer::Rsa),
             },
             _ => return Err(DkimError::NotPem),
         };
-        Ok(Self { domain, selector, signer })
+        let signer = signer.map_err(|_| DkimError::Rejected)?;
+        if let Signer::Rsa(key) = &signer
+            && key.public_modulus_len() > LONGEST_MODULUS
+        {
+            return Err(DkimError::Rejected);
+        }
+        let public = signer.public().map_err(|_| DkimError::Rejected)?;
+        Ok(Self { domain, selector, signer, public })
     }
 
     /// The domain it signs for (`d=`), in ASCII and lower case.
@@ -141,12 +165,8 @@ impl DkimKey {
     }
 
     /// The public half as the tag `p=` holds it.
-    pub fn public(&self) -> String {
-        match &self.signer {
-            // RFC 6376 §3.6.1: a SubjectPublicKeyInfo for RSA; RFC 8463 §4: the 32 bytes alone for Ed25519.
-            Signer::Rsa(key) => BASE64.encode(&generate::subject_public_key_info(key.public().as_ref())),
-            Signer::Ed25519(key) => BASE64.encode(key.public_key().as_ref()),
-        }
+    pub fn public(&self) -> &str {
+        &self.public
     }
 
     /// The TXT record to publish.
@@ -171,8 +191,8 @@ impl DkimKey {
         signed.extend_from_slice(&relaxed_header(value.text.as_bytes()));
         let signature = match &self.signer {
             Signer::Rsa(key) => {
-                let mut signature = vec![0; key.public().modulus_len()];
-                // Chance only hides how long the sum takes; the signature itself follows from key and letter.
+                let mut signature = vec![0; key.public_modulus_len()];
+                // The signature follows from key and letter; the library asks for a source of chance and uses its own to hide how long the sum takes.
                 key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), &signed, &mut signature).map_err(|_| DkimError::Unsigned)?;
                 BASE64.encode(&signature)
             }

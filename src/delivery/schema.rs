@@ -33,6 +33,9 @@ diesel::table! {
     pace (relay, campaign, minute) { relay -> Text, campaign -> BigInt, minute -> BigInt, accepted -> BigInt, }
 }
 diesel::table! {
+    judged (campaign, minute) { campaign -> BigInt, minute -> BigInt, accepted -> BigInt, refused -> BigInt, in_a_row -> BigInt, }
+}
+diesel::table! {
     relay_day (relay, day) { relay -> Text, day -> BigInt, reserved -> BigInt, }
 }
 diesel::table! {

@@ -20,7 +20,7 @@ use crate::delivery::mailing::{Attempt, Finished, HARD, Leased, Verdict};
 use crate::delivery::message::{InlineImage, MessageParts, compose_with, verp};
 use crate::delivery::relays::Relay;
 use crate::delivery::retry::{self, Cause};
-use crate::delivery::smtp::{BeforeDot, Connection, Judgement, Outcome, RelaySettings, SmtpFault, Stage, judge};
+use crate::delivery::smtp::{BeforeDot, Connection, Judgement, Outcome, RelaySettings, SmtpFault, Stage, is_goodbye, judge};
 use crate::delivery::window::Quiet;
 use crate::ids::{CampaignNumber, EventId, LinkNumber, MailingId, Mint, RecordingMode, SubscriberId, VariantNumber};
 use crate::token::{Bearer, Keys, Kind, Payload, TRAP_LINK};
@@ -347,7 +347,11 @@ async fn conclude(post: &Post, mailing: Leased, outcome: Outcome, report: &mut B
                 report.blocked += 1;
                 judged(post, Judged::Sender, report);
             }
-            let cause = if blocks { Cause::Blocked } else { Cause::Later };
+            let cause = match blocks {
+                true => Cause::Blocked,
+                false if is_goodbye(code, enhanced.as_deref(), &text) => Cause::Connection,
+                false => Cause::Later,
+            };
             defer(post, &mailing, cause, coded("later", code, enhanced.as_deref()), report)
         }
         Outcome::Lost { after_dot: true, .. } => Verdict::Unknown,

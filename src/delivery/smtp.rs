@@ -28,7 +28,7 @@ use lettre::transport::smtp::extension::{MailBodyParameter, MailParameter};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Duration, Instant};
 
-pub use judge::{Judgement, judge};
+pub use judge::{Judgement, is_goodbye, judge};
 pub use masking::without_addresses;
 pub use open::SmtpFault;
 pub use probe::{ProbeStep, probe};

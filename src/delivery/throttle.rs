@@ -25,6 +25,8 @@ pub struct Throttles {
     pub campaign_per_second: f64,
     /// Letters per second to a mailbox provider, by its name.
     pub providers: BTreeMap<String, f64>,
+    /// Whether the DNS is asked whose mailboxes a small domain's are.
+    pub by_mx: bool,
 }
 
 /// Limits of one relay.

@@ -1,6 +1,7 @@
 //! An e-mail address, parsed once at the edge.
 //!
-//! Cast: [`EmailAddress`], [`InvalidAddress`], [`provider`] (the large mailbox provider behind a domain).
+//! Cast: [`EmailAddress`], [`InvalidAddress`], [`provider`] (the large mailbox provider behind a domain), [`provider_by_exchange`] (the same
+//! by the domain's MX).
 //!
 //! It never prints an address by accident: `Display` and `Debug` are masked, [`EmailAddress::reveal`] is asked for by name.
 
@@ -129,14 +130,43 @@ const PROVIDERS: &[(&str, &[&str])] = &[
     ("t-online", &["t-online.de", "magenta.de"]),
 ];
 
+/// The provider of domains that belong to no large one.
+pub const OTHER: &str = "other";
+
 /// Every name [`provider`] may answer.
 pub fn providers() -> impl Iterator<Item = &'static str> {
-    PROVIDERS.iter().map(|(name, _)| *name).chain(["other"])
+    PROVIDERS.iter().map(|(name, _)| *name).chain([OTHER])
 }
 
 /// The large mailbox provider behind a domain, or `other`: a small domain would identify people in reports.
 pub fn provider(domain: &str) -> &'static str {
-    PROVIDERS.iter().find(|(_, domains)| domains.contains(&domain)).map_or("other", |(name, _)| name)
+    PROVIDERS.iter().find(|(_, domains)| domains.contains(&domain)).map_or(OTHER, |(name, _)| name)
+}
+
+/// Where the large providers' mail exchanges are: names that end so.
+const EXCHANGES: &[(&str, &[&str])] = &[
+    ("google", &["google.com", "googlemail.com"]),
+    ("microsoft", &["protection.outlook.com", "mx.microsoft", "hotmail.com"]),
+    ("yahoo", &["yahoodns.net"]),
+    ("apple", &["mail.icloud.com"]),
+    ("gmx", &["gmx.net", "web.de", "mail.com"]),
+    ("mail.ru", &["mail.ru"]),
+    ("yandex", &["yandex.net", "yandex.ru"]),
+    ("proton", &["protonmail.ch"]),
+    ("orange", &["orange.fr", "wanadoo.fr"]),
+    ("t-online", &["t-online.de"]),
+];
+
+/// The large mailbox provider a mail exchange belongs to, or `other`. `host` is in lower case, without a dot at its end.
+pub fn provider_by_exchange(host: &str) -> &'static str {
+    let is_of = |end: &str| host.strip_suffix(end).is_some_and(|before| before.is_empty() || before.ends_with('.'));
+    EXCHANGES.iter().find(|(_, ends)| ends.iter().any(|end| is_of(end))).map_or(OTHER, |(name, _)| name)
+}
+
+/// Whether a domain can have mailboxes: names for examples and tests never do (RFC 2606, RFC 6761).
+pub fn may_have_mailboxes(domain: &str) -> bool {
+    let of = |reserved: &str| domain.strip_suffix(reserved).is_some_and(|before| before.is_empty() || before.ends_with('.'));
+    !["example", "test", "invalid", "localhost", "example.com", "example.net", "example.org"].into_iter().any(of)
 }
 
 #[cfg(test)]
@@ -199,5 +229,31 @@ mod tests {
     fn only_large_providers_are_named() {
         assert_eq!(provider("gmail.com"), "google");
         assert_eq!(provider("tiny-shop.example"), "other");
+    }
+
+    #[test]
+    fn a_mail_exchange_tells_whose_mailboxes_a_domain_has() {
+        for (host, expected) in [
+            ("aspmx.l.google.com", "google"),
+            ("firma-de.mail.protection.outlook.com", "microsoft"),
+            ("mail.ru", "mail.ru"),
+            ("mx.gmail.ru", "other"),
+            ("notgoogle.com", "other"),
+            ("google.com.firma.de", "other"),
+            ("", "other"),
+        ] {
+            assert_eq!(provider_by_exchange(host), expected, "{host}");
+        }
+        assert!(EXCHANGES.iter().all(|(name, _)| providers().any(|known| known == *name)));
+    }
+
+    #[test]
+    fn nobody_has_a_mailbox_at_a_reserved_name() {
+        for domain in ["example.org", "shop.example", "a.b.test", "news.example.com", "localhost"] {
+            assert!(!may_have_mailboxes(domain), "{domain}");
+        }
+        for domain in ["firma.de", "myexample.org", "example.de", "contest"] {
+            assert!(may_have_mailboxes(domain), "{domain}");
+        }
     }
 }

@@ -57,7 +57,7 @@ pub struct Person {
 pub struct RosterEntry {
     /// Who.
     pub id: SubscriberId,
-    /// A large mailbox provider, or `other`.
+    /// A large mailbox provider, by the domain or by its MX as far as that was asked; or `other`.
     pub provider: String,
     /// What may be recorded.
     pub recording: RecordingMode,

@@ -11,6 +11,9 @@ diesel::table! {
     }
 }
 diesel::table! {
+    mail_domain (domain) { domain -> Text, provider -> Text, ask_at -> BigInt, }
+}
+diesel::table! {
     membership (list_id, subscriber_id) { list_id -> Text, subscriber_id -> Text, joined_at -> BigInt, }
 }
 diesel::table! {

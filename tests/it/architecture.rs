@@ -99,7 +99,7 @@ const DOORS: [(&str, &[&str]); 20] = [
 ];
 
 /// Outside crates and the places they live in: a path ends with one of these, or has one of these folders in it.
-const HOMES: [(&str, &[&str]); 16] = [
+const HOMES: [(&str, &[&str]); 15] = [
     ("diesel", &["db/", "schema.rs", "store.rs", "store/"]),
     ("diesel_migrations", &["db/"]),
     ("actix_web", &["web/"]),
@@ -111,8 +111,7 @@ const HOMES: [(&str, &[&str]); 16] = [
     ("rustix", &["tracking/"]),
     ("askama", &["web/"]),
     ("lettre", &["delivery/"]),
-    ("ring", &["delivery/", "app/networks.rs", "app/preflight/links.rs", "web/front/tls.rs"]),
-    ("rsa", &["delivery/dkim/"]),
+    ("aws_lc_rs", &["delivery/", "app/networks.rs", "app/preflight/links.rs", "web/front/tls.rs"]),
     ("hickory_resolver", &["app/domain/"]),
     ("statrs", &["stats/"]),
     ("html5ever", &["content/"]),

@@ -1,9 +1,15 @@
 //! Starting up: a database of a newer Letterlab, several processes at once, places that cannot be reached.
 
+use std::sync::mpsc;
+
+use letterlab::app::accounts::{self, AccountError};
 use letterlab::app::clock::Clock;
 use letterlab::app::config;
 use letterlab::app::lab::Lab;
+use letterlab::db::DbError;
 use letterlab::token::Kind;
+use letterlab::vault::account::Role;
+use letterlab::vault::store;
 
 use crate::world::{BEGINNING, Engine, FIREFOX, Room, World, campaign, on_both_engines, people};
 
@@ -84,4 +90,36 @@ fn a_database_that_cannot_be_reached_is_named_without_its_password() {
     std::fs::write(folder.path().join("a-file"), "not a folder").unwrap();
     let Err(error) = Lab::open(settings, Clock::fixed(BEGINNING.parse().unwrap())) else { panic!("it opened") };
     assert!(format!("{error:#}").contains("cannot be reached"), "{error:#}");
+}
+
+/// Only PostgreSQL lets two write at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_administrators_who_remove_each_other_at_once_leave_one() {
+    let world = World::new(Engine::Postgres).await;
+    let (other, _background) = world.another_process().unwrap();
+    for login in ["ann", "ben"] {
+        accounts::create(&world.lab, login, Role::Administrator, "correct horse battery").unwrap();
+    }
+    let (began, has_begun) = mpsc::channel();
+    let (end, may_end) = mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        // Ann has removed Ben but for the commit, when Ben removes Ann.
+        let first = scope.spawn(|| {
+            world.lab.vault.write(move |conn| {
+                let administrators = store::administrators_held(conn)?;
+                store::remove_account(conn, "ben")?;
+                began.send(administrators).unwrap();
+                may_end.recv().unwrap();
+                Ok::<_, DbError>(())
+            })
+        });
+        assert_eq!(has_begun.recv().unwrap(), 2);
+        let second = scope.spawn(|| accounts::remove(&other, "ann"));
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        while !second.is_finished() && world.ask_postgresql(Room::Vault, waiting) == "0" {}
+        end.send(()).unwrap();
+        first.join().unwrap().unwrap();
+        assert!(matches!(second.join().unwrap(), Err(AccountError::LastAdministrator(_))));
+    });
+    assert_eq!(accounts::all(&world.lab).unwrap().len(), 1);
 }

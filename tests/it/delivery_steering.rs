@@ -4,13 +4,16 @@
 use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
-use letterlab::app::{campaigns, clock, sending};
+use letterlab::app::domain::dns;
+use letterlab::app::exchanges::{self, Asked};
+use letterlab::app::{campaigns, clock, comparing, jobs, sending};
 use letterlab::delivery::mailing::{Counts, Finished, Verdict};
 use letterlab::delivery::store as deliveries;
 use letterlab::ids::EventId;
 use letterlab::smtpd::Reply;
 
 use crate::mailboxes::{Answer, Mailboxes};
+use crate::servers::dns::Dns;
 use crate::world::{Engine, Room, World, campaign, on_both_engines, people};
 
 on_both_engines!(
@@ -30,6 +33,8 @@ on_both_engines!(
     arms_stay_even_at_every_moment_of_a_throttled_and_paused_campaign,
     the_load_of_a_relay_in_trouble_moves_to_the_other,
     too_many_refusals_pause_the_campaign_and_a_resume_forgets_nobody,
+    refusals_seen_by_several_processes_pause_the_campaign_together,
+    letters_to_a_company_count_for_the_provider_that_keeps_its_mail,
     a_relay_is_tried_out_and_said_precisely_what_is_wrong,
 );
 
@@ -416,6 +421,79 @@ async fn too_many_refusals_pause_the_campaign_and_a_resume_forgets_nobody(engine
     let counts = world.counts("autumn");
     assert!(adds_up(&counts) && counts.waiting() == 0 && world.campaign("autumn").paused.is_none());
     assert_eq!(world.received().len() as u64, counts.accepted);
+}
+
+async fn refusals_seen_by_several_processes_pause_the_campaign_together(engine: Engine) {
+    let mut world = World::new(engine).await;
+    world.settings("[delivery]\nbatch = 30");
+    world.import(&people(200));
+    for person in 0..200 {
+        world.mailboxes.answer(&format!("p{person}@example.org"), Answer::Always(Reply::mailbox_unknown()));
+    }
+    world.draft(&campaign("autumn"));
+    world.launch("autumn").unwrap();
+    let (other, _background) = world.another_process().unwrap();
+    let (mut worker, stop) = (jobs::Worker::default(), tokio::sync::watch::channel(false).1);
+    // Fewer than 50 each: neither says anything alone.
+    assert_eq!((world.send_a_batch().await.report.refused, jobs::work(&other, &mut worker, &stop).await.unwrap().report.refused), (30, 30));
+    for lab in [&world.lab, &other] {
+        assert!(campaigns::find(lab, "autumn").unwrap().paused.is_none());
+        comparing::compare(lab).unwrap();
+    }
+    let worked = jobs::work(&other, &mut worker, &stop).await.unwrap();
+    assert_eq!((worked.report.refused, worked.report.given_back), (1, 29), "the first letter that is judged by both");
+    let paused = world.campaign("autumn").paused.unwrap();
+    assert!(paused.contains("61 of the last 61 letters were refused within 10 minutes"), "{paused}");
+    assert_eq!(world.status().paused, [("autumn".to_owned(), paused)]);
+    assert_eq!(world.send_a_batch().await.taken, 0);
+    for person in 0..200 {
+        world.mailboxes.answer(&format!("p{person}@example.org"), Answer::Once(Reply::new(451, [4, 7, 1], "greylisted")));
+    }
+    campaigns::resume(&world.lab, &world.campaign("autumn")).unwrap();
+    // What was before the pause counts no more, in neither of them.
+    assert!(jobs::work(&other, &mut worker, &stop).await.unwrap().taken == 30);
+    comparing::compare(&other).unwrap();
+    other.journal.flush().await;
+    worker.quit().await;
+    world.deliver_everything().await;
+    let counts = world.counts("autumn");
+    assert!(adds_up(&counts) && counts.waiting() == 0 && world.campaign("autumn").paused.is_none(), "{counts:?}");
+    assert_eq!((counts.accepted, counts.refused), (139, 61));
+}
+
+async fn letters_to_a_company_count_for_the_provider_that_keeps_its_mail(engine: Engine) {
+    let mut world = World::new(engine).await;
+    world.settings("[throttle]\nproviders = { microsoft = 0.01 }");
+    let addresses = ["a@firma.de", "b@firma.de", "c@laden.fr", "d@none.de", "e@away.de", "f@firma.example", "g@hotmail.com"];
+    let rows: String = addresses.iter().map(|address| format!("{address},Pat,pseudonymous,sign-up form,2026-01-01\n")).collect();
+    world.import(&format!("email,first_name,recording_mode,consent_source,consent_date\n{rows}"));
+    let server = Dns::start(&[
+        ("firma.de", "MX", "20 mail.laden.fr"),
+        ("firma.de", "MX", "10 firma-de.mail.protection.outlook.com"),
+        ("laden.fr", "MX", "10 mail.laden.fr"),
+        ("away.de", "SERVFAIL", ""),
+    ])
+    .unwrap();
+    let dns = dns::Dns::new(Some(server.address())).unwrap();
+    assert_eq!(exchanges::ask(&world.lab, &dns).await.unwrap(), Asked { asked: 4, answered: 3 }, "each domain once, no reserved name");
+    assert_eq!(exchanges::ask(&world.lab, &dns).await.unwrap(), Asked { asked: 0, answered: 0 });
+    world.draft(&campaign("autumn"));
+    world.launch("autumn").unwrap();
+    let drawn = world.lab.vault.read(|conn| deliveries::drawn(conn, world.campaign("autumn").number, -1, 100)).unwrap();
+    let mut strata: Vec<&str> = drawn.iter().map(|drawn| drawn.stratum.as_str()).collect();
+    strata.sort_unstable();
+    assert_eq!(strata, [["microsoft/pseudonymous"; 3].as_slice(), ["other/pseudonymous"; 4].as_slice()].concat());
+    let worked = world.send_a_batch().await;
+    assert_eq!((worked.taken, worked.report.accepted), (5, 5), "one of Microsoft's three, and all others");
+    assert!(!world.contents(Room::Ledger).contains("firma.de"));
+    for _ in 0..2 {
+        world.lab.clock.advance(SignedDuration::from_mins(2));
+        assert_eq!(world.send_a_batch().await.report.accepted, 1);
+    }
+    world.wait(1);
+    assert_eq!(exchanges::ask(&world.lab, &dns).await.unwrap().asked, 1, "what had no answer comes again");
+    world.wait(30 * 24);
+    assert_eq!(exchanges::ask(&world.lab, &dns).await.unwrap().asked, 4);
 }
 
 async fn a_relay_is_tried_out_and_said_precisely_what_is_wrong(engine: Engine) {

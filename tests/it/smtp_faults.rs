@@ -12,7 +12,7 @@
 //! | 19 | local part of the return path at most 64 | `addresses_and_return_paths_reach_the_wire_as_they_must` |
 //! | 20 | 550 at RCPT keeps the connection | `a_refused_recipient_costs_no_connection` |
 //! | 21 | 452, 421, 450: again, later and later | `who_is_put_off_gets_it_once_and_each_wait_is_longer` |
-//! | 22 | 421 in the middle | `an_end_announced_at_any_stage_costs_nobody_a_letter` |
+//! | 22 | 421 in the middle: soon again; for a recipient: later | `an_end_announced_at_any_stage_costs_nobody_a_letter` |
 //! | 23 | hang at banner, EHLO, STARTTLS, TLS, AUTH, MAIL, RCPT, DATA, letter, dot, RSET | `a_hanging_relay_is_left_in_time_at_every_stage` |
 //! | 24 | lost after the dot: unknown, no duplicate; before it: sent once | `a_letter_lost_after_its_dot_is_unknown_and_never_sent_again`, `a_connection_lost_before_the_dot_costs_nobody_a_letter` |
 //! | 25 | 354 after all RCPT failed | `a_message_asked_for_without_recipients_ends_at_once` |
@@ -34,7 +34,7 @@ use letterlab::delivery::store as deliveries;
 use letterlab::token::Kind;
 
 use self::peer::{Act, At, Fault, Manners, Peer};
-use crate::world::{Engine, World, campaign, on_both_engines, people};
+use crate::world::{BEGINNING, Engine, World, campaign, on_both_engines, people};
 
 on_both_engines!(
     a_refused_recipient_costs_no_connection,
@@ -146,7 +146,17 @@ async fn an_end_announced_at_any_stage_costs_nobody_a_letter(engine: Engine) {
         world.deliver_everything().await;
         everybody_got_one(&world, &peer, 4);
         assert_eq!(peer.heard().len(), 2, "{at:?}: one connection more");
+        let waited = world.now().duration_since(BEGINNING.parse().unwrap()).as_secs();
+        assert!(waited < 20 || at == At::Rset, "{at:?}: said to nobody, so nobody waits for long, but {waited} s");
     }
+    // Said to one recipient it is as any other wish for patience.
+    let patience = Act::SayAndClose("421 4.7.0 slow down, try again later");
+    let peer = Peer::start(Manners::default(), vec![Fault::once(At::Rcpt, patience)]).await;
+    let mut world = launched(engine, &peer, 4, "").await;
+    world.deliver_everything().await;
+    everybody_got_one(&world, &peer, 4);
+    let waited = world.now().duration_since(BEGINNING.parse().unwrap()).as_secs();
+    assert!((48..=72).contains(&waited), "{waited} s");
 }
 
 async fn a_relay_s_own_limits_cost_nobody_a_letter(engine: Engine) {

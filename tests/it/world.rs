@@ -413,6 +413,11 @@ impl World {
         }
     }
 
+    /// What SQL beside the application answers; PostgreSQL only.
+    pub fn ask_postgresql(&self, room: Room, question: &str) -> String {
+        psql(&url(self.databases.as_ref().expect("PostgreSQL"), room), &[question.to_owned()]).unwrap()
+    }
+
     /// Every byte a database holds, as text to search in: files on SQLite, all rows of all tables on PostgreSQL.
     pub fn contents(&self, room: Room) -> String {
         match &self.databases {

@@ -23,6 +23,16 @@ CREATE TABLE subscriber (
     updated_at BIGINT NOT NULL
 );
 
+-- Domains of people that belong to no large provider by their name: whose mailboxes they are by their MX.
+CREATE TABLE mail_domain (
+    domain TEXT NOT NULL PRIMARY KEY,
+    -- A large mailbox provider's name, or 'other', which it is too while nobody has asked.
+    provider TEXT NOT NULL,
+    -- When the DNS is asked (again).
+    ask_at BIGINT NOT NULL
+);
+CREATE INDEX mail_domain_due ON mail_domain (ask_at);
+
 CREATE TABLE membership (
     list_id TEXT NOT NULL REFERENCES list (id) ON DELETE CASCADE,
     subscriber_id TEXT NOT NULL REFERENCES subscriber (id) ON DELETE CASCADE,
@@ -144,6 +154,18 @@ CREATE TABLE pace (
     minute BIGINT NOT NULL,
     accepted BIGINT NOT NULL,
     PRIMARY KEY (relay, campaign, minute)
+);
+
+-- What the relay said to a campaign's letters, of all nodes together: what a campaign is paused by. Forgotten when it goes on after a pause.
+CREATE TABLE judged (
+    campaign BIGINT NOT NULL,
+    -- Minutes since 1970 (UTC).
+    minute BIGINT NOT NULL,
+    accepted BIGINT NOT NULL,
+    refused BIGINT NOT NULL,
+    -- Refused for their sender or content since the last one accepted.
+    in_a_row BIGINT NOT NULL,
+    PRIMARY KEY (campaign, minute)
 );
 
 -- Letters of a day (UTC) that a relay was or is being given, of all nodes together: set aside before they are taken from the queue, so

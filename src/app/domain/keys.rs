@@ -44,7 +44,7 @@ pub fn make(folder: &std::path::Path, domain: &str, selector: &str, fresh: impl 
     }
     let mut made = Vec::new();
     for (selector, is_rsa) in planned {
-        let pem = if is_rsa { generate::rsa_pem(fresh())? } else { generate::ed25519_pem(fresh()) };
+        let pem = if is_rsa { generate::rsa_pem()? } else { generate::ed25519_pem(fresh()) };
         let key = DkimKey::from_pem(&domain, &selector, &pem)?;
         let file = file(&selector);
         write_private(&file, &pem).with_context(|| format!("the key {} cannot be written", file.display()))?;

@@ -1,12 +1,21 @@
 //! Signatures against what the standards print, and what must break them.
 
-use ring::signature::{ED25519, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
+use aws_lc_rs::signature::{ED25519, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 
 use super::*;
 
 /// RFC 8463 appendix A.2: the seed of the Ed25519 key and its public half.
 const RFC_SEED: &str = "nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=";
 const RFC_PUBLIC: &str = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
+/// 1024 bits, made for this test.
+const SHORT_RSA_KEY: &str = "MIICeAIBADANBgkqhkiG9w0BAQEFAASCAmIwggJeAgEAAoGBAJWVeSymmPVkQcLx504P3BdwxLYZhNdMWI2OPFar9k2Yvqauzsyolr5buCyaaoZPEfR1 \
+    k7sz4faxajFEYYYpwwe6HMJhLUC/A9coclb9qAqfbFeqrW+5HSrQndtWId/xnMkiRjrG7n/lO+sym2KMsYbuKRF2+RpCbXcNFkdY1nRdAgMBAAECgYA6 \
+    KmFwJ2gbI90efQpApJIk20jitpGdVqaohMKZwUyJZ/fawObRVk0nwGqhjXoWt/B3arEDfm1DjEGK3tg9X0fixSAIJgToJbz9V/V9fmV0hdJUggO3pccR \
+    BjvZPPTfC2tJb19/WXKzZwpbOqSWyEVllAAWIffID78DSDjI4u6BgQJBAMPJpDbjt/TaPdqizcH94FCLu/aGGBD2BoyKlkkslmvL9Mds3UTGflcofL4B \
+    FC3SVNDtIrQWK3jwqTlsZsRUUVUCQQDDljWH0g0fdSZ+hehs8EDwGXFEmyFlYhnONmToK50EpapWgANe2xbLNyFqmWhmYlTbj1RH3rF5VWUpAne1Lrbp \
+    AkEAmJJHHNsiHHYB46IhE76CkmICDN98W6NNgTHyYX2UjtZ2nv3wBEtmYwdTBkIS9o5EuDdDZvEr2Wg5h105TF+krQJBAIHo4YFnSYQdggYD14+UPO29 \
+    WHijOZlngZBwnLGBVnfhubRert5wU0GDStTNNITcx1RWbTqXdfYLfHeyxeQ4NRECQQCjwZ6bCIMT41+bVFNACzvM3CHETx9BJGgR3MXJdlJtCYa3reuQ \
+    1xUImKApyIHtJ0BhS4iJ0qJNeJf68VEZiV97";
 const MESSAGE: &[u8] =
     b"From: \"A\" <a@news.example.org>\r\nTo: b@example.net\r\nSubject: Hello\r\n there\r\nDate: Tue, 03 Nov 2026 07:08:09 +0000\r\n\
       Message-ID: <1@example.org>\r\nPrecedence: bulk\r\nMIME-Version: 1.0\r\nContent-Type: text/plain\r\n\r\nHello.  \r\n\r\n";
@@ -29,14 +38,26 @@ fn an_ed25519_key_has_the_public_half_the_standard_prints() {
 
 #[test]
 fn a_new_rsa_key_has_2048_bits_and_its_record_begins_as_every_such_record() {
-    let pem = generate::rsa_pem([7; 32]).unwrap();
+    let pem = generate::rsa_pem().unwrap();
     let key = DkimKey::from_pem("example.org", "s1", &pem).unwrap();
     assert_eq!(key.kind(), KeyKind::Rsa);
     assert!(key.record_value().starts_with("v=DKIM1; k=rsa; p=MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEA"), "{}", key.record_value());
     assert_eq!(key.public().len(), 392);
-    assert_ne!(pem, generate::rsa_pem([8; 32]).unwrap());
+    assert_ne!(pem, generate::rsa_pem().unwrap());
     let signed = DkimKeys::new(vec![key]).sign("example.org", MESSAGE.to_vec(), moment()).unwrap();
     assert!(signed.ends_with(MESSAGE) && signed.starts_with(b"DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d=example.org;"));
+}
+
+#[test]
+fn an_rsa_key_is_read_in_both_forms_and_not_when_it_is_short() {
+    let pem = generate::rsa_pem().unwrap();
+    let (_, der) = generate::read_pem(&pem).unwrap();
+    // In PKCS #8 of a key of 2048 bits the PKCS #1 form stands behind 26 bytes.
+    let bare = format!("-----BEGIN RSA PRIVATE KEY-----\n{}\n-----END RSA PRIVATE KEY-----\n", BASE64.encode(&der[26..]));
+    let read = |pem: &str| DkimKey::from_pem("example.org", "s1", pem).map(|key| key.record_value());
+    assert_eq!(read(&bare).unwrap(), read(&pem).unwrap());
+    let short = format!("-----BEGIN PRIVATE KEY-----\n{SHORT_RSA_KEY}\n-----END PRIVATE KEY-----\n");
+    assert_eq!(read(&short), Err(DkimError::Rejected));
 }
 
 /// The value of a tag of the first signature, without white space.
@@ -69,7 +90,7 @@ fn verifies(key: &DkimKey, message: &[u8]) -> bool {
     let signature = BASE64.decode(tag(message, "b").as_bytes()).unwrap();
     match &key.signer {
         Signer::Rsa(pair) => {
-            UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, pair.public().as_ref()).verify(&signed, &signature).is_ok()
+            UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, pair.public_key().as_ref()).verify(&signed, &signature).is_ok()
         }
         Signer::Ed25519(pair) => {
             let hash = digest(&SHA256, &signed);

@@ -1,6 +1,6 @@
 //! Whose fault a refusal is.
 //!
-//! Cast: [`judge`] and its answer, [`Judgement`].
+//! Cast: [`judge`] and its answer, [`Judgement`]; [`is_goodbye`] (a refusal that says nothing of the letter).
 //!
 //! Doubt never suppresses anybody: a refusal that does not clearly say "this address does not exist" counts softly at most.
 //! Codes: RFC 3463 and the IANA registry of enhanced status codes; Gmail and Microsoft publish theirs outside it.
@@ -79,6 +79,9 @@ const SENDER_TROUBLE: [&str; 24] = [
     "poor",
 ];
 
+/// Texts by which patience is asked for, in refusals for now.
+const PATIENCE: [&str; 4] = ["greylist", "graylist", "later", "deferred"];
+
 /// Maps a refusal to a [`Judgement`]; `enhanced` is the RFC 3463 code, `text` the rest of the reply.
 ///
 /// Before RCPT nobody knows whom the letter is for, so a permanent refusal there is always ours.
@@ -107,6 +110,23 @@ pub fn judge(stage: Stage, code: u16, enhanced: Option<&str>, text: &str) -> Jud
         Some((7, 13 | 120..=149)) => Judgement::MailboxFault,
         Some(_) => Judgement::SenderFault,
     }
+}
+
+/// Whether the relay only takes leave (RFC 5321 §3.8: 421 to any command, when it shuts down or has waited too long): as good as a lost
+/// connection, and another one may do at once. A 421 that speaks of a policy, a rate or a mailbox is meant for the letter. With a code the
+/// words are not looked at: relays like to name themselves in them.
+pub fn is_goodbye(code: u16, enhanced: Option<&str>, text: &str) -> bool {
+    let is_meant = match enhanced.and_then(subject_and_detail) {
+        // The system, the connection.
+        Some((3 | 4, _)) => false,
+        Some((0, _)) | None => {
+            let text = text.to_ascii_lowercase();
+            let words = text.split_once(' ').filter(|(first, _)| first.contains('.')).map_or(text.as_str(), |(_, rest)| rest);
+            [&SENDER_TROUBLE[..], &MAILBOX_TROUBLE, &PATIENCE].concat().iter().any(|phrase| words.contains(phrase))
+        }
+        Some(_) => true,
+    };
+    code == 421 && !is_meant
 }
 
 /// Codes that do not decide by themselves: the words do.
@@ -204,6 +224,28 @@ mod tests {
         ];
         for (stage, code, enhanced, text, expected) in cases {
             assert_eq!(judge(stage, code, enhanced, text), expected, "{stage:?} {code} {enhanced:?} {text}");
+        }
+    }
+
+    #[test]
+    fn a_goodbye_says_nothing_of_the_letter() {
+        for (code, enhanced, text, expected) in [
+            (421, Some("4.3.2"), "Service shutting down", true),
+            (421, Some("4.3.0"), "mail.example.org closing connection", true),
+            (421, Some("4.4.2"), "Error: timeout exceeded", true),
+            (421, None, "Service not available, closing transmission channel", true),
+            (421, None, "", true),
+            (421, None, "relay7.sender.example.org closing connection", true),
+            (421, Some("4.3.2"), "relay.example.org shutting down, try again later", true),
+            (421, None, "mx.example.org too many connections", false),
+            (421, None, "Too many connections", false),
+            (421, None, "RP-001 exceeded the rate limit", false),
+            (421, None, "Try again later", false),
+            (421, Some("4.7.0"), "closing connection", false),
+            (421, Some("4.2.1"), "receiving mail too quickly", false),
+            (450, Some("4.3.2"), "Service shutting down", false),
+        ] {
+            assert_eq!(is_goodbye(code, enhanced, text), expected, "{code} {enhanced:?} {text}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! TLS to a relay: rustls with ring, public roots and, where set, one's own.
+//! TLS to a relay: rustls with aws-lc-rs, public roots and, where set, one's own.
 //!
 //! Cast: [`wrap`]. It never connects without checking the certificate against the relay's name.
 
@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
@@ -17,7 +17,7 @@ use super::{RelaySettings, SmtpFault};
 /// Does the handshake over a stream, within the time to connect.
 pub(super) async fn wrap(stream: Stream, settings: &RelaySettings) -> Result<Stream, SmtpFault> {
     let roots = roots(settings.root_certificates.as_deref())?;
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|_| SmtpFault::Settings { what: "this build has no usable TLS version" })?
         .with_root_certificates(roots)

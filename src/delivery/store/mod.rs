@@ -1,11 +1,12 @@
 //! The only SQL of letters on their way.
 //!
 //! Cast: `plan` (mailings planned and let go), `lease` (who holds which), `finish` (what became of them), `outcome` (what the ledger is
-//! to learn), `tally` (how many are where).
+//! to learn), `tally` (how many are where), `judged` (what breakers saw).
 //!
 //! A lease is one conditional update; finishing is one too, so that of two workers only the holder's word counts.
 
 mod finish;
+mod judged;
 mod lease;
 mod outcome;
 mod plan;
@@ -19,6 +20,7 @@ use crate::db::{DbError, DbResult};
 use crate::ids::{CampaignNumber, VariantNumber};
 
 pub use finish::{accepted_since, finish, forget_pace, refund_day, reserve_day, skip_waiting};
+pub use judged::{add_judged, forget_judged, forget_judged_before, judged};
 pub use lease::{
     commit_to, end_leases, expire_leases, give_back, gone, has_ended, lease, lease_within, leases_open, let_go, next_due, recall, renew,
     seen, withhold,

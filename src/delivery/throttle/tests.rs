@@ -172,7 +172,7 @@ fn over_a_day_a_campaign_s_rate_is_kept_and_hardly_undershot() {
 #[test]
 fn over_a_day_providers_are_limited_apart_and_the_relay_over_all() {
     let providers = BTreeMap::from([("google".to_owned(), 2.0), ("microsoft".to_owned(), 0.5)]);
-    let throttles = Throttles { campaign_per_second: 0.0, providers };
+    let throttles = Throttles { campaign_per_second: 0.0, providers, by_mx: true };
     let limits = RelayLimits { per_second: 5.0, ..RelayLimits::default() };
     let log = Scene { throttles: throttles.clone(), limits, ..Scene::default() }.play(&["google", "microsoft", "other"]);
     check("relay", &log, None, 5.0, 24);
@@ -206,7 +206,7 @@ fn each_day_of_a_warm_up_is_used_to_the_last_letter() {
     assert_eq!((0..5).map(|day| alone.on_day(day)).collect::<Vec<_>>(), [400, 600, 900, 1000, 1000]);
     // With a rate beside it, which is what fills a day; and providers, whose tokens come back when the day is full.
     let limits = RelayLimits { per_second: 0.011, ..limits };
-    let throttles = Throttles { campaign_per_second: 0.0, providers: BTreeMap::from([("google".to_owned(), 1.0)]) };
+    let throttles = Throttles { campaign_per_second: 0.0, providers: BTreeMap::from([("google".to_owned(), 1.0)]), by_mx: true };
     let log = Scene { limits, throttles, days: 5, ..Scene::default() }.play(&["google"]);
     let days: Vec<usize> = (0..5).map(|day| log.on_day(day)).collect();
     assert_eq!(days[..3], [400, 600, 900]);

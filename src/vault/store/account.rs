@@ -4,7 +4,7 @@ use diesel::prelude::*;
 use jiff::Timestamp;
 
 use super::moment;
-use crate::db::{DbError, DbResult, VaultConn};
+use crate::db::{AnyConnection, DbError, DbResult, VaultConn};
 use crate::vault::account::{Account, Role, Session};
 use crate::vault::schema::{account, api_key, session};
 
@@ -133,6 +133,18 @@ pub fn api_keys(conn: &mut VaultConn) -> DbResult<Vec<(String, String, Timestamp
 /// Removes an account with its sessions and API keys; answers whether there was such a login.
 pub fn remove_account(conn: &mut VaultConn, login: &str) -> DbResult<bool> {
     Ok(diesel::delete(account::table.filter(account::login.eq(login))).execute(conn.sql())? > 0)
+}
+
+/// How many administrators there are, and stay until this transaction ends: others that want to know wait.
+pub fn administrators_held(conn: &mut VaultConn) -> DbResult<usize> {
+    // In one order everywhere, so that nobody waits in a circle.
+    let administrators = account::table.filter(account::role.eq(Role::Administrator.as_str())).order(account::id).select(account::id);
+    let held: Vec<String> = match conn.sql() {
+        // A transaction that writes has SQLite for itself.
+        AnyConnection::Sqlite(sqlite) => administrators.load(sqlite)?,
+        AnyConnection::Postgres(postgres) => administrators.for_update().load(postgres)?,
+    };
+    Ok(held.len())
 }
 
 fn read_account((id, login, role): (String, String, String)) -> DbResult<Account> {

@@ -1,17 +1,19 @@
 //! The only SQL of the vault: lists and people in [`people`], a CSV's rows in [`upsert`] and
-//! back out in [`export`], logins in [`account`].
+//! back out in [`export`], logins in [`account`], whose mailboxes a domain's are in [`domain`].
 //!
 //! Functions take a connection to the vault and answer values of this room; moments and identifiers come from the caller.
 
 mod account;
+mod domain;
 mod export;
 mod people;
 mod upsert;
 
 pub use account::{
-    account_by_login, account_count, accounts, api_key_account, api_keys, api_keys_clear, create_account, create_api_key, create_session,
-    end_session, remove_account, session_by_key, set_password,
+    account_by_login, account_count, accounts, administrators_held, api_key_account, api_keys, api_keys_clear, create_account,
+    create_api_key, create_session, end_session, remove_account, session_by_key, set_password,
 };
+pub use domain::{domains_to_ask, learn_domains};
 pub use export::{ExportedPerson, exported_people};
 pub use people::{
     consents, delete_list, eligible, eligible_count, fields, list_names, lists, people_by_id, people_count, people_of_list,

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use diesel::prelude::*;
 use jiff::Timestamp;
 
+use super::domain::large_providers;
 use super::{moment, read};
 use crate::db::{AnyConnection, DbError, DbResult, VaultConn};
 use crate::ids::{RecordingMode, SubscriberId};
-use crate::vault::address::EmailAddress;
+use crate::vault::address::{EmailAddress, OTHER};
 use crate::vault::people::{Consent, List, Person, RosterEntry, Suppression};
 use crate::vault::schema::{consent, list, list_field, membership, subscriber, suppression};
 
@@ -72,7 +73,7 @@ pub fn eligible_count(conn: &mut VaultConn, name: &str) -> DbResult<u64> {
 
 /// Up to `limit` people of a list who may be mailed, in order of their ids, after `after`.
 pub fn eligible(conn: &mut VaultConn, name: &str, after: Option<SubscriberId>, limit: i64) -> DbResult<Vec<RosterEntry>> {
-    let rows: Vec<(String, String, String)> = membership::table
+    let rows: Vec<(String, String, String, String)> = membership::table
         .inner_join(list::table.on(list::id.eq(membership::list_id)))
         .inner_join(subscriber::table.on(subscriber::id.eq(membership::subscriber_id)))
         .filter(list::name.eq(name))
@@ -80,13 +81,21 @@ pub fn eligible(conn: &mut VaultConn, name: &str, after: Option<SubscriberId>, l
         .filter(diesel::dsl::not(membership::subscriber_id.eq_any(suppression::table.select(suppression::subscriber_id))))
         .order(membership::subscriber_id)
         .limit(limit)
-        .select((subscriber::id, subscriber::provider, subscriber::recording))
+        .select((subscriber::id, subscriber::address, subscriber::provider, subscriber::recording))
         .load(conn.sql())?;
-    rows.into_iter()
-        .map(|(id, provider, recording)| {
-            Ok(RosterEntry { id: read("a subscriber id", &id)?, provider, recording: read("a recording mode", &recording)? })
+    let small: BTreeSet<&str> =
+        rows.iter().filter(|(_, _, provider, _)| provider == OTHER).map(|(_, address, ..)| domain(address)).collect();
+    let behind = large_providers(conn, &small)?;
+    rows.iter()
+        .map(|(id, address, provider, recording)| {
+            let provider = behind.get(domain(address)).filter(|_| provider == OTHER).unwrap_or(provider).clone();
+            Ok(RosterEntry { id: read("a subscriber id", id)?, provider, recording: read("a recording mode", recording)? })
         })
         .collect()
+}
+
+fn domain(address: &str) -> &str {
+    address.rsplit('@').next().unwrap_or_default()
 }
 
 type PersonRow = (String, String, String, String);

@@ -11,8 +11,9 @@ use diesel::prelude::*;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
+use super::domain::note_domains;
 use crate::db::{AnyConnection, DbError, DbResult, VaultConn};
-use crate::vault::address::{EmailAddress, provider};
+use crate::vault::address::{EmailAddress, OTHER, may_have_mailboxes, provider};
 use crate::vault::people::{Consent, NOT_STATED, Suppression};
 use crate::vault::schema::{consent, list, list_field, membership, subscriber, suppression};
 
@@ -325,11 +326,16 @@ fn merge<'a>(
 fn write_people(conn: &mut VaultConn, people: &[(EmailAddress, Stored<'_>)], now: Timestamp) -> DbResult<()> {
     let json = |stored: &Stored<'_>| serde_json::to_string(&stored.attributes).map_err(|_| DbError::unreadable("texts", "something else"));
     let mut fresh = Vec::with_capacity(people.len());
+    let mut small = BTreeSet::new();
     for (address, stored) in people.iter().filter(|(_, stored)| stored.dirty) {
         if stored.fresh {
+            let provider = provider(address.domain());
+            if provider == OTHER && may_have_mailboxes(address.domain()) {
+                small.insert(address.domain());
+            }
             fresh.push(SubscriberRow {
                 id: &stored.id,
-                provider: provider(address.domain()),
+                provider,
                 needs_smtputf8: address.needs_smtputf8(),
                 address: address.reveal(),
                 attributes: json(stored)?,
@@ -361,7 +367,7 @@ fn write_people(conn: &mut VaultConn, people: &[(EmailAddress, Stored<'_>)], now
             diesel::copy_from(subscriber::table).from_insertable(&fresh).execute(postgres)?;
         }
     }
-    Ok(())
+    note_domains(conn, &small)
 }
 
 fn write_memberships(

@@ -1,4 +1,4 @@
-//! TLS at the front door: rustls with ring, HTTP/2 and HTTP/1.1 by ALPN, certificates read again without a restart.
+//! TLS at the front door: rustls with aws-lc-rs, HTTP/2 and HTTP/1.1 by ALPN, certificates read again without a restart.
 //!
 //! Cast: [`Certificates`]. A file that cannot be used leaves the one before in its place. No key is ever printed.
 
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
@@ -44,13 +44,13 @@ impl Certificates {
     /// # Errors
     /// Only when this build has no TLS version.
     pub fn acceptor(self: &Arc<Self>) -> io::Result<TlsAcceptor> {
-        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(io::Error::other)?
             .with_no_client_auth()
             .with_cert_resolver(self.clone());
         config.alpn_protocols = vec![HTTP_2.to_vec(), b"http/1.1".to_vec()];
-        config.ticketer = ring::Ticketer::new().map_err(io::Error::other)?;
+        config.ticketer = aws_lc_rs::Ticketer::new().map_err(io::Error::other)?;
         Ok(TlsAcceptor::from(Arc::new(config)))
     }
 
@@ -97,7 +97,7 @@ fn certified(chain: &Path, key: &Path) -> io::Result<CertifiedKey> {
     }
     // Not the cause: it might quote the file.
     let secret = PrivateKeyDer::from_pem_file(key).map_err(|_| wrong("tls_key", key, "cannot be read as a PEM private key"))?;
-    CertifiedKey::from_der(certificates, secret, &ring::default_provider())
+    CertifiedKey::from_der(certificates, secret, &aws_lc_rs::default_provider())
         .map_err(|_| wrong("tls_key", key, "is of a kind that is not known here, or not the certificate's"))
 }
 
