@@ -82,7 +82,9 @@ impl Lab {
         let sending = Arc::new(Sending::new(&config)?);
         let (outpost, intake, knows_campaigns) = Outpost::begin(Arc::new(config), clock, keys.clone(), |loader| loader)?;
         let vault = reach(&outpost.config.database.vault, knows_campaigns, VaultDb::open, VaultDb::open_later)?;
-        let (journal, journal_writer) = journal::start(vault.clone()).context("the writer of deliveries cannot be started")?;
+        let journal_clock = outpost.clock.clone();
+        let journal = journal::start(vault.clone(), Arc::new(move || journal_clock.now()), clock::fresh_in_turn);
+        let (journal, journal_writer) = journal.context("the writer of deliveries cannot be started")?;
         outpost.learn(knows_campaigns)?;
         let Outpost { config, ledger, clock, tracker } = outpost;
         let lab = Self {

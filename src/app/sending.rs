@@ -251,9 +251,8 @@ fn take(lab: &Lab, campaign: CampaignNumber, domain: &str) -> DbResult<Turn> {
         // A pause or a close written before the lease was taken did not see it; one written later takes it back itself.
         let still = lab.ledger.read(|conn| campaigns::by_number(conn, campaign))?;
         if !still.is_some_and(|campaign| campaign.paused.is_none() && campaign.state.sends()) {
-            let ids: Vec<_> = letters.iter().map(|mailing| mailing.id).collect();
-            lab.vault.write(|conn| deliveries::give_back(conn, &ids, batch.owner()))?;
-            refund(lab, &relay, day, ids.len())?;
+            lab.vault.write(|conn| deliveries::drop_lease(conn, batch.owner()))?;
+            refund(lab, &relay, day, letters.len())?;
             return Ok(Turn::Nothing);
         }
         return Ok(Turn::Letters(Box::new(Taken { relay, day, batch, letters })));
@@ -430,9 +429,13 @@ fn take_over(lab: &Lab) -> anyhow::Result<()> {
         tracing::info!("another process sends from this folder; this one sends beside it");
         return Ok(());
     }
-    let ended = lab.vault.write(|conn| deliveries::end_leases(conn, node.name(), node.process()))?;
-    if ended > 0 {
-        tracing::warn!(ended, "an earlier process left letters behind; they are taken over");
+    // What came to an end is written before anything is sent.
+    let (queued, unknown) = lab.vault.write(|conn| match deliveries::end_leases(conn, node.name(), node.process())? {
+        0 => Ok::<_, DbError>((0, 0)),
+        _ => deliveries::expire_leases(conn, lab.clock.now(), clock::fresh_in_turn, &node.holding()),
+    })?;
+    if queued + unknown > 0 {
+        tracing::warn!(queued, unknown, "an earlier process left letters behind; they are taken over");
     }
     Ok(())
 }
@@ -481,7 +484,7 @@ pub fn keep(lab: &Lab) -> DbResult<()> {
         let ended = lab.vault.write(|conn| deliveries::let_go(conn, &left))?;
         node.forget(&left);
         if ended > 0 {
-            tracing::warn!(ended, "letters that a worker left behind are taken back");
+            tracing::warn!(ended, "batches that a worker left behind are taken back");
         }
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! What became of letters, copied from the vault to the ledger under the pseudonym.
 //!
-//! Exactly once by the outcome's id: the ledger passes over what it has, and only then the outcome is marked. Run it as often as you like.
+//! Exactly once by the outcome's id: the ledger passes over what it has, and only then the outcome goes. Run it as often as you like.
 
 use crate::db::{DbResult, LedgerDb, VaultDb};
 use crate::delivery::mailing::{Outcome, OutcomeKind};
@@ -27,7 +27,7 @@ pub fn relay(vault: &VaultDb, ledger: &LedgerDb) -> DbResult<usize> {
         }
         events::append(conn, &facts)
     })?;
-    vault.write(|conn| deliveries::mark_relayed(conn, &outcomes))?;
+    vault.write(|conn| deliveries::forget_relayed(conn, &outcomes))?;
     Ok(outcomes.len())
 }
 

@@ -253,7 +253,7 @@ pub struct Outcome {
     pub kind: OutcomeKind,
     /// A closed word, such as `hard`.
     pub reason: String,
-    /// For a letter handed over: what may be recorded of it. Less than planned, when the person agreed to less since.
+    /// For a letter handed over: what may be recorded of it, where that is less than planned, because the person agreed to less since.
     pub recording: Option<RecordingMode>,
     /// When.
     pub at: Timestamp,

@@ -11,14 +11,13 @@ mod header_text;
 #[cfg(test)]
 mod tests;
 
-use lettre::message::header::{ContentDisposition, ContentId, ContentTransferEncoding, ContentType, HeaderName, HeaderValue, Headers};
-use lettre::message::{MultiPart, SinglePart};
-
 use super::address::{UnusableAddress, wire_address};
 use header_text::{clean, end_column, phrase, unstructured};
 
 /// Longest line without its CRLF (RFC 5322 §2.1.1).
 const LONGEST_LINE: usize = 998;
+/// Enough for the headers of a part, or a quarter of a letter's: more is only slower.
+const ROOM_FOR_HEADERS: usize = 512;
 /// Longest Message-ID taken, without brackets; one physical line with room to spare.
 const LONGEST_MESSAGE_ID: usize = 250;
 
@@ -71,15 +70,22 @@ impl InlineImage {
         Self { content_id, media_type, encoded: body::base64_of(bytes) }
     }
 
-    fn part(&self) -> Result<SinglePart, MessageFault> {
+    fn write(&self, letter: &mut Vec<u8>) -> Result<(), MessageFault> {
         let fault = |why| MessageFault::Header { header: "Content-ID", why };
         if !self.content_id.split_once('@').is_some_and(|(left, right)| is_dot_atom(left) && is_dot_atom(right)) {
             return Err(fault("it must be left@right in ASCII, without brackets"));
         }
-        let content_type = ContentType::parse(self.media_type).map_err(|_| fault("its picture has no media type"))?;
-        let encoded = lettre::message::Body::dangerous_pre_encoded(self.encoded.clone(), ContentTransferEncoding::Base64);
-        let content_id = ContentId::from(format!("<{}>", self.content_id));
-        Ok(SinglePart::builder().content_type(content_type).header(ContentDisposition::inline()).header(content_id).body(encoded))
+        if self.media_type.is_empty() {
+            return Err(fault("its picture has no media type"));
+        }
+        set(letter, "Content-Type", self.media_type);
+        set(letter, "Content-Disposition", "inline");
+        set(letter, "Content-ID", &format!("<{}>", self.content_id));
+        set(letter, "Content-Transfer-Encoding", "base64");
+        letter.extend_from_slice(b"\r\n");
+        letter.extend_from_slice(&self.encoded);
+        letter.extend_from_slice(b"\r\n");
+        Ok(())
     }
 }
 
@@ -137,35 +143,44 @@ pub fn compose_with(parts: &MessageParts<'_>, images: &[InlineImage]) -> Result<
     if parts.html.trim().is_empty() {
         return Err(MessageFault::BlankPart { part: "HTML" });
     }
-    let mut headers = Headers::with_capacity(16);
-    write_people(&mut headers, parts)?;
+    let pictures: usize = images.iter().map(|image| image.encoded.len() + ROOM_FOR_HEADERS).sum();
+    let bodies = parts.text.len() + parts.html.len();
+    let mut letter = Vec::with_capacity(ROOM_FOR_HEADERS * 4 + bodies + bodies / 4 + pictures);
+    write_people(&mut letter, parts)?;
     let subject = clean(parts.subject);
-    set(&mut headers, "Subject", unstructured(&subject, "Subject: ".len()));
-    set(&mut headers, "Date", date(parts.date)?);
+    set(&mut letter, "Subject", &unstructured(&subject, "Subject: ".len()));
+    set(&mut letter, "Date", &date(parts.date)?);
     let message_id = message_id(parts.message_id)?;
-    set(&mut headers, "Message-ID", format!("<{message_id}>"));
-    write_list(&mut headers, parts)?;
-    set(&mut headers, "Precedence", "bulk".to_owned());
+    set(&mut letter, "Message-ID", &format!("<{message_id}>"));
+    write_list(&mut letter, parts)?;
+    set(&mut letter, "Precedence", "bulk");
     // Exchange answers out-of-office to Precedence: bulk all the same; this is what it listens to.
-    set(&mut headers, "X-Auto-Response-Suppress", "OOF, AutoReply".to_owned());
+    set(&mut letter, "X-Auto-Response-Suppress", "OOF, AutoReply");
     if let Some(language) = parts.language {
-        set(&mut headers, "Content-Language", language_tag(language)?);
+        set(&mut letter, "Content-Language", &language_tag(language)?);
     }
-    set(&mut headers, "MIME-Version", "1.0".to_owned());
+    set(&mut letter, "MIME-Version", "1.0");
 
-    let text = MultiPart::alternative().boundary(boundary(message_id)).singlepart(part(ContentType::TEXT_PLAIN, parts.text));
-    let html = part(ContentType::TEXT_HTML, parts.html);
-    let mut letter = if images.is_empty() {
-        text.singlepart(html)
+    let boundary = boundary(message_id);
+    begin_multipart(&mut letter, "alternative", &boundary);
+    begin_part(&mut letter, &boundary);
+    write_text(&mut letter, "text/plain", parts.text);
+    begin_part(&mut letter, &boundary);
+    if images.is_empty() {
+        write_text(&mut letter, "text/html", parts.html);
     } else {
-        let related = MultiPart::related().boundary(boundary(message_id).replacen("letter", "related", 1)).singlepart(html);
-        text.multipart(images.iter().try_fold(related, |related, image| Ok(related.singlepart(image.part()?)))?)
-    };
-    if let Some(content_type) = letter.headers().get::<ContentType>() {
-        headers.set(content_type);
+        let related = boundary.replacen("letter", "related", 1);
+        begin_multipart(&mut letter, "related", &related);
+        begin_part(&mut letter, &related);
+        write_text(&mut letter, "text/html", parts.html);
+        for image in images {
+            begin_part(&mut letter, &related);
+            image.write(&mut letter)?;
+        }
+        end_multipart(&mut letter, &related);
     }
-    *letter.headers_mut() = headers;
-    Ok(letter.formatted())
+    end_multipart(&mut letter, &boundary);
+    Ok(letter)
 }
 
 /// The boundary follows from the Message-ID. It holds `=_`, which neither quoted-printable nor base64 ever writes.
@@ -174,23 +189,49 @@ fn boundary(message_id: &str) -> String {
     format!("=_letter_{id}")
 }
 
-fn part(content_type: ContentType, text: &str) -> SinglePart {
-    SinglePart::builder().content_type(content_type).body(body::encode(text))
+/// The last header of what it is in.
+fn begin_multipart(letter: &mut Vec<u8>, kind: &str, boundary: &str) {
+    set(letter, "Content-Type", &format!("multipart/{kind}; boundary=\"{boundary}\""));
+    letter.extend_from_slice(b"\r\n");
 }
 
-/// Sets a header whose value is already ASCII, folded and free of line breaks other than folds.
-fn set(headers: &mut Headers, name: &'static str, value: String) {
-    headers.insert_raw(HeaderValue::dangerous_new_pre_encoded(HeaderName::new_from_ascii_str(name), value.clone(), value));
+fn begin_part(letter: &mut Vec<u8>, boundary: &str) {
+    for piece in ["--", boundary, "\r\n"] {
+        letter.extend_from_slice(piece.as_bytes());
+    }
 }
 
-fn write_people(headers: &mut Headers, parts: &MessageParts<'_>) -> Result<(), MessageFault> {
+fn end_multipart(letter: &mut Vec<u8>, boundary: &str) {
+    for piece in ["--", boundary, "--\r\n"] {
+        letter.extend_from_slice(piece.as_bytes());
+    }
+}
+
+/// A whole part, encoded where it is to stay.
+fn write_text(letter: &mut Vec<u8>, media_type: &str, text: &str) {
+    let text = body::Encodable::of(text);
+    set(letter, "Content-Type", &format!("{media_type}; charset=utf-8"));
+    set(letter, "Content-Transfer-Encoding", text.encoding());
+    letter.extend_from_slice(b"\r\n");
+    text.write(letter);
+    letter.extend_from_slice(b"\r\n");
+}
+
+/// Writes a header whose value is already ASCII, folded and free of line breaks other than folds.
+fn set(letter: &mut Vec<u8>, name: &'static str, value: &str) {
+    for piece in [name, ": ", value, "\r\n"] {
+        letter.extend_from_slice(piece.as_bytes());
+    }
+}
+
+fn write_people(letter: &mut Vec<u8>, parts: &MessageParts<'_>) -> Result<(), MessageFault> {
     let from = ascii_address("From", parts.from_address)?;
-    set(headers, "From", mailbox("From: ".len(), parts.from_name, &from));
+    set(letter, "From", &mailbox("From: ".len(), parts.from_name, &from));
     let to = wire_address(parts.to_address).map_err(|why| MessageFault::Address { header: "To", why })?;
-    set(headers, "To", mailbox("To: ".len(), parts.to_name.unwrap_or_default(), to.as_ref()));
+    set(letter, "To", &mailbox("To: ".len(), parts.to_name.unwrap_or_default(), to.as_ref()));
     if let Some(reply_to) = parts.reply_to {
         let reply_to = ascii_address("Reply-To", reply_to)?;
-        set(headers, "Reply-To", mailbox("Reply-To: ".len(), "", &reply_to));
+        set(letter, "Reply-To", &mailbox("Reply-To: ".len(), "", &reply_to));
     }
     Ok(())
 }
@@ -241,12 +282,12 @@ fn is_dot_atom(text: &str) -> bool {
     text.split('.').all(is_atom)
 }
 
-fn write_list(headers: &mut Headers, parts: &MessageParts<'_>) -> Result<(), MessageFault> {
-    set(headers, "List-Id", list_id(parts.list_id)?);
-    set(headers, "List-Unsubscribe", list_unsubscribe(parts)?);
-    set(headers, "List-Unsubscribe-Post", "List-Unsubscribe=One-Click".to_owned());
+fn write_list(letter: &mut Vec<u8>, parts: &MessageParts<'_>) -> Result<(), MessageFault> {
+    set(letter, "List-Id", &list_id(parts.list_id)?);
+    set(letter, "List-Unsubscribe", &list_unsubscribe(parts)?);
+    set(letter, "List-Unsubscribe-Post", "List-Unsubscribe=One-Click");
     if let Some(feedback_id) = parts.feedback_id {
-        set(headers, "Feedback-ID", feedback_id_value(feedback_id)?);
+        set(letter, "Feedback-ID", &feedback_id_value(feedback_id)?);
     }
     Ok(())
 }

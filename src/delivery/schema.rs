@@ -5,19 +5,22 @@ diesel::table! {
     mailing (id) {
         id -> Text, campaign -> BigInt, subscriber_id -> Text, pseudonym -> Text, part -> Text, variant -> Nullable<Integer>,
         stratum -> Text, provider -> Text, recording -> Text, state -> Text, position -> BigInt, due_at -> BigInt, not_before -> Nullable<BigInt>, lease_owner -> Nullable<Text>,
-        lease_until -> Nullable<BigInt>, attempts -> Integer, first_attempt_at -> Nullable<BigInt>, reason -> Nullable<Text>,
+        attempts -> Integer, first_attempt_at -> Nullable<BigInt>, reason -> Nullable<Text>,
         finished_at -> Nullable<BigInt>,
     }
 }
 diesel::table! {
-    outcome (id) {
-        id -> Text, mailing_id -> Text, campaign -> BigInt, pseudonym -> Text, kind -> Text, reason -> Text, recording -> Nullable<Text>, at -> BigInt, relayed -> Bool,
+    lease (owner) { owner -> Text, campaign -> BigInt, ends_at -> BigInt, revoked -> Bool, at_dot -> Nullable<Text>, }
+}
+diesel::table! {
+    attempt (mailing_id, number) {
+        mailing_id -> Text, number -> Integer, id -> Text, at -> BigInt, relay -> Text, stage -> Text, verdict -> Text, code -> Nullable<Integer>,
+        enhanced -> Nullable<Text>, text -> Text, reason -> Nullable<Text>, due_at -> Nullable<BigInt>, recording -> Nullable<Text>,
     }
 }
 diesel::table! {
-    attempt (id) {
-        id -> Text, mailing_id -> Text, at -> BigInt, relay -> Text, stage -> Text, verdict -> Text, code -> Nullable<Integer>,
-        enhanced -> Nullable<Text>, text -> Text,
+    outcome (at, id) {
+        id -> Text, campaign -> BigInt, pseudonym -> Text, kind -> Text, reason -> Text, recording -> Nullable<Text>, at -> BigInt,
     }
 }
 diesel::table! {
@@ -41,4 +44,3 @@ diesel::table! {
 diesel::table! {
     sender (process) { process -> Text, seen_at -> BigInt, }
 }
-diesel::allow_tables_to_appear_in_same_query!(mailing, outcome, attempt);

@@ -140,62 +140,117 @@ pub struct BatchReport {
 /// When people cannot be read; the batch is given back.
 pub async fn send_batch(post: &Post, connection: &mut Option<Connection>, batch: Vec<Leased>) -> Result<BatchReport, DbError> {
     let mut report = BatchReport::default();
-    let people = match load_people(post, &batch).await {
-        Ok(people) => people,
+    let sent = match load_people(post, &batch).await {
+        Ok(people) => {
+            send_to(post, connection, &people, batch, &mut report).await;
+            Ok(report)
+        }
         Err(error) => {
             give_back(post, batch.into_iter(), &mut report).await;
-            return Err(error);
+            Err(error)
         }
     };
+    post.journal.over(post.owner.clone());
+    sent
+}
+
+/// The next letter of a batch.
+enum Next {
+    Letter(Box<(Leased, Filled)>),
+    /// It cannot be signed, and so none can.
+    Unsigned(Box<Leased>, String),
+    Nothing,
+}
+
+impl Next {
+    fn mailing(self) -> Option<Leased> {
+        match self {
+            Self::Letter(ready) => Some(ready.0),
+            Self::Unsigned(mailing, _) => Some(*mailing),
+            Self::Nothing => None,
+        }
+    }
+}
+
+/// While a letter is at the relay, the next one is made.
+async fn send_to(
+    post: &Post,
+    connection: &mut Option<Connection>,
+    people: &HashMap<SubscriberId, Person>,
+    batch: Vec<Leased>,
+    report: &mut BatchReport,
+) {
     let _session = post.journal.session();
     let mut left = batch.into_iter();
     let began = (post.now)();
-    while let Some(mut mailing) = left.next() {
+    let mut next = next_letter(post, people, &mut left, report).await;
+    loop {
+        let (mailing, letter) = match next {
+            Next::Letter(ready) => *ready,
+            Next::Unsigned(mailing, reason) => {
+                give_back(post, std::iter::once(*mailing).chain(left), report).await;
+                report.pause = Some(reason);
+                return;
+            }
+            Next::Nothing => return,
+        };
+        let open = match ensure_open(&post.relay.smtp, connection).await {
+            Ok(open) => open,
+            Err(fault) => {
+                give_back(post, std::iter::once(mailing).chain(left), report).await;
+                note_relay_fault(report, &fault);
+                return;
+            }
+        };
+        let mark = async { if post.journal.mark(mailing.id, post.owner.clone()).await { BeforeDot::Send } else { BeforeDot::Withhold } };
+        let (outcome, following) = tokio::join!(
+            open.transact(&letter.envelope_from, &letter.recipient, &letter.bytes, mark),
+            next_letter(post, people, &mut left, report)
+        );
+        if outcome == Outcome::Withheld {
+            // Stopped, or the mark is not durable: it has not left, and neither does the rest of the batch.
+            give_back(post, std::iter::once(mailing).chain(following.mailing()).chain(left), report).await;
+            return;
+        }
+        conclude(post, mailing, outcome, report).await;
+        if report.pause.is_some() || *post.stop.borrow() || (post.now)().duration_since(began) >= HOLD {
+            give_back(post, following.mailing().into_iter().chain(left), report).await;
+            return;
+        }
+        next = following;
+    }
+}
+
+/// Makes the next letter of a batch that is to leave now; what is not comes to its end on the way.
+async fn next_letter(
+    post: &Post,
+    people: &HashMap<SubscriberId, Person>,
+    left: &mut std::vec::IntoIter<Leased>,
+    report: &mut BatchReport,
+) -> Next {
+    for mut mailing in left {
         let person = people.get(&mailing.subscriber);
         if let Some(until) = quiet_until(post, person) {
             report.postponed += 1;
             end(post, mailing, Verdict::Postponed { until }, None).await;
             continue;
         }
-        let letter = match fill_in(post, &mailing, person) {
-            Ok(letter) => letter,
+        match fill_in(post, &mailing, person) {
+            Ok(letter) => {
+                // What the letter is made with, so that the ledger does not take a recipient for measured who is not.
+                mailing.recording = letter.recording;
+                return match signed(post, letter).await {
+                    Ok(letter) => Next::Letter(Box::new((mailing, letter))),
+                    Err(reason) => Next::Unsigned(Box::new(mailing), reason),
+                };
+            }
             Err(reason) => {
                 report.skipped += 1;
                 end(post, mailing, Verdict::Skipped { reason }, None).await;
-                continue;
             }
-        };
-        if let Err(fault) = ensure_open(&post.relay.smtp, connection).await {
-            give_back(post, std::iter::once(mailing).chain(left), &mut report).await;
-            note_relay_fault(&mut report, &fault);
-            return Ok(report);
-        }
-        let letter = match signed(post, letter).await {
-            Ok(letter) => letter,
-            Err(reason) => {
-                give_back(post, std::iter::once(mailing).chain(left), &mut report).await;
-                report.pause = Some(reason);
-                return Ok(report);
-            }
-        };
-        let Some(open) = connection.as_mut() else { continue };
-        let id = mailing.id;
-        // What the letter was made with, so that the ledger does not take a recipient for measured who is not.
-        mailing.recording = letter.recording;
-        let before_dot = async { if post.journal.commit_to(id, post.owner.clone()).await { BeforeDot::Send } else { BeforeDot::Withhold } };
-        let outcome = open.transact(&letter.envelope_from, &letter.recipient, &letter.bytes, before_dot).await;
-        if outcome == Outcome::Withheld {
-            // Stopped, or the mark is not durable: it has not left, and neither does the rest of the batch.
-            give_back(post, std::iter::once(mailing).chain(left), &mut report).await;
-            return Ok(report);
-        }
-        conclude(post, mailing, outcome, &mut report).await;
-        if report.pause.is_some() || *post.stop.borrow() || (post.now)().duration_since(began) >= HOLD {
-            give_back(post, left, &mut report).await;
-            return Ok(report);
         }
     }
-    Ok(report)
+    Next::Nothing
 }
 
 fn quiet_until(post: &Post, person: Option<&Person>) -> Option<Timestamp> {
@@ -215,15 +270,16 @@ async fn give_back(post: &Post, left: impl Iterator<Item = Leased>, report: &mut
     post.journal.give_back(ids, post.owner.clone()).await;
 }
 
-async fn ensure_open(relay: &RelaySettings, connection: &mut Option<Connection>) -> Result<(), SmtpFault> {
-    if connection.as_ref().is_some_and(Connection::usable) {
-        return Ok(());
-    }
-    if let Some(used_up) = connection.take() {
+async fn ensure_open<'a>(relay: &RelaySettings, connection: &'a mut Option<Connection>) -> Result<&'a mut Connection, SmtpFault> {
+    if !connection.as_ref().is_some_and(Connection::usable)
+        && let Some(used_up) = connection.take()
+    {
         used_up.quit().await;
     }
-    *connection = Some(Connection::open(relay).await?);
-    Ok(())
+    match connection {
+        Some(open) => Ok(open),
+        none => Ok(none.insert(Connection::open(relay).await?)),
+    }
 }
 
 fn note_relay_fault(report: &mut BatchReport, fault: &SmtpFault) {

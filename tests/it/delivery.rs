@@ -9,7 +9,7 @@ use letterlab::vault::people::Suppression;
 use letterlab::vault::store as roster;
 
 use crate::mailboxes::Answer;
-use crate::world::{BOUNCES, Engine, Room, SITE, World, campaign, on_both_engines, people};
+use crate::world::{BOUNCES, Engine, SITE, World, campaign, on_both_engines, people};
 
 on_both_engines!(
     a_letter_has_both_parts_its_variant_pixel_links_and_ways_back,
@@ -230,12 +230,14 @@ async fn a_lease_that_ended_is_queued_again_unless_the_last_dot_was_near(engine:
     world.draft(&campaign("autumn"));
     world.launch("autumn").unwrap();
     let number = world.campaign("autumn").number;
-    // A worker of another process took everything, was about to send the last dot of two letters, and died.
+    // Two workers of another process took everything, were about to send the last dot of a letter each, and died.
     let now = world.now();
     let until = now.checked_add(SignedDuration::from_mins(30)).unwrap();
-    let held = world.lab.vault.write(|conn| deliveries::lease(conn, number, "the other", now, until, 100)).unwrap();
-    let near: Vec<_> = held.iter().take(2).map(|mailing| mailing.id).collect();
-    assert_eq!(world.lab.vault.write(|conn| deliveries::commit_to(conn, &near, "the other")).unwrap(), near);
+    let vault = &world.lab.vault;
+    for owner in ["the other's first", "the other's second"] {
+        let held = vault.write(|conn| deliveries::lease(conn, number, owner, now, until, 3)).unwrap();
+        assert!(vault.write(|conn| deliveries::mark(conn, held[0].id, owner)).unwrap());
+    }
     world.deliver_everything().await;
     assert!(world.received().is_empty(), "what another holds is not touched");
     assert_eq!(world.counts("autumn").in_hand, 6);
@@ -252,9 +254,7 @@ async fn a_lease_that_ended_is_queued_again_unless_the_last_dot_was_near(engine:
 async fn an_outcome_copied_twice_counts_once(engine: Engine) {
     let world = World::with_campaign_sent(engine, &people(8), &campaign("autumn")).await;
     let before = world.results("autumn");
-    // The process died after the ledger had the outcomes and before the vault knew.
-    let everything = if engine == Engine::Sqlite { "UPDATE outcome SET relayed = 0" } else { "UPDATE outcome SET relayed = FALSE" };
-    world.sql(Room::Vault, everything);
+    world.put_outcomes_back();
     assert_eq!(jobs::tidy(&world.lab).unwrap().relayed, 8);
     let after = world.results("autumn");
     assert_eq!(after.arms.iter().map(|arm| arm.sent).sum::<u64>(), 8);

@@ -1,12 +1,13 @@
 //! Letters on their way, function by function.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use letterlab::app::clock;
 use letterlab::db::VaultDb;
-use letterlab::delivery::mailing::{Finished, Leased, NewMailing, OutcomeKind, Verdict};
-use letterlab::delivery::store;
+use letterlab::delivery::mailing::{Attempt, Counts, Finished, Leased, NewMailing, OutcomeKind, Verdict};
+use letterlab::delivery::store::{self, Said};
 use letterlab::ids::{CampaignNumber, EventId, MailingId, Pseudonym, RecordingMode, VariantNumber};
 
 use crate::world::{Engine, LIST, Room, World, on_both_engines, people};
@@ -16,10 +17,12 @@ on_both_engines!(
     test_and_rest_are_released_apart,
     a_mailing_is_leased_to_one_worker_in_sending_order,
     two_workers_at_once_never_hold_the_same_mailing,
-    only_the_holder_may_commit_finish_and_give_back,
+    only_the_holder_may_mark_finish_and_give_back,
     every_verdict_ends_in_its_own_state_with_its_outcome,
     a_deferral_keeps_the_first_attempt_and_comes_back_when_due,
     leases_expire_by_what_was_near,
+    an_end_that_was_only_written_as_an_attempt_is_found_by_whoever_takes_over,
+    a_pause_between_mark_and_dot_stops_every_letter_but_the_marked_one,
     an_outcome_is_added_once_per_kind_and_relayed_once,
     a_person_is_mailed_once_per_campaign,
     what_waits_is_skipped_in_steps,
@@ -61,6 +64,7 @@ async fn planned(engine: Engine) -> World {
 /// The campaign of these mailings was never written: they end with the test.
 fn clear(world: &World) {
     world.sql(Room::Vault, "DELETE FROM outcome");
+    world.sql(Room::Vault, "DELETE FROM lease");
     world.sql(Room::Vault, "DELETE FROM mailing");
 }
 
@@ -72,13 +76,38 @@ fn lease(vault: &VaultDb, owner: &str, minute: i64, limit: i64) -> Vec<Leased> {
     vault.write(|conn| store::lease(conn, CAMPAIGN, owner, at(minute), at(minute + 30), limit)).unwrap()
 }
 
-fn finish(vault: &VaultDb, mailing: &Leased, verdict: Verdict, owner: &str, minute: i64) {
-    let end = Finished { mailing: mailing.clone(), verdict, attempt: None, event: EventId::from_bytes(clock::fresh()), at: at(minute) };
-    vault.write(|conn| store::finish(conn, &[end], owner)).unwrap();
+fn end(mailing: &Leased, verdict: Verdict, minute: i64) -> Finished {
+    Finished { mailing: mailing.clone(), verdict, attempt: None, event: EventId::from_bytes(clock::fresh()), at: at(minute) }
 }
 
-fn counts(vault: &VaultDb) -> letterlab::delivery::mailing::Counts {
+/// Writes down what one worker says; answers whether its mark is there.
+fn say(vault: &VaultDb, owner: &str, said: Said) -> bool {
+    let said = BTreeMap::from([(Arc::from(owner), said)]);
+    vault.write(|conn| store::write_down(conn, &said, at(90), clock::fresh)).unwrap().contains(owner)
+}
+
+fn finish(vault: &VaultDb, mailing: &Leased, verdict: Verdict, owner: &str, minute: i64) {
+    say(vault, owner, Said { finished: vec![end(mailing, verdict, minute)], fold: true, ..Said::default() });
+}
+
+fn mark(vault: &VaultDb, mailing: &Leased, owner: &str) -> bool {
+    vault.write(|conn| store::mark(conn, mailing.id, owner)).unwrap()
+}
+
+fn give_back(vault: &VaultDb, mailings: &[Leased], owner: &str) {
+    say(vault, owner, Said { given_back: mailings.iter().map(|mailing| mailing.id).collect(), ..Said::default() });
+}
+
+fn expire(vault: &VaultDb, minute: i64) -> (usize, usize) {
+    vault.write(|conn| store::expire_leases(conn, at(minute), clock::fresh, &BTreeSet::new())).unwrap()
+}
+
+fn counts(vault: &VaultDb) -> Counts {
     vault.read(|conn| store::counts(conn, CAMPAIGN, None)).unwrap()
+}
+
+fn told(vault: &VaultDb) -> Vec<OutcomeKind> {
+    vault.read(|conn| store::outcomes_waiting(conn, 100)).unwrap().iter().map(|outcome| outcome.kind).collect()
 }
 
 async fn a_plan_can_be_thrown_away_until_it_is_released(engine: Engine) {
@@ -126,11 +155,11 @@ async fn a_mailing_is_leased_to_one_worker_in_sending_order(engine: Engine) {
     assert_eq!((first.len(), second.len(), lease(vault, "three", 0, 4).len()), (4, 2, 0));
     let order: Vec<u8> = first.iter().chain(&second).map(|mailing| mailing.pseudonym.as_bytes()[0]).collect();
     assert_eq!(order, [1, 2, 3, 4, 5, 6]);
-    assert_eq!(vault.read(store::leases_open).unwrap(), 6);
+    assert_eq!(vault.read(store::leases_open).unwrap(), (6, 2));
     let ids: Vec<MailingId> = first.iter().map(|mailing| mailing.id).collect();
-    vault.write(|conn| store::give_back(conn, &ids, "two")).unwrap();
+    give_back(vault, &first, "two");
     assert_eq!(counts(vault).queued, 0, "not the holder");
-    vault.write(|conn| store::give_back(conn, &ids, "one")).unwrap();
+    give_back(vault, &first, "one");
     assert_eq!(lease(vault, "three", 0, 10).iter().map(|mailing| mailing.id).collect::<Vec<_>>(), ids);
     assert_eq!(vault.read(|conn| store::next_due(conn, CAMPAIGN)).unwrap(), None);
     clear(&world);
@@ -160,23 +189,22 @@ async fn two_workers_at_once_never_hold_the_same_mailing(engine: Engine) {
     clear(&world);
 }
 
-async fn only_the_holder_may_commit_finish_and_give_back(engine: Engine) {
+async fn only_the_holder_may_mark_finish_and_give_back(engine: Engine) {
     let world = planned(engine).await;
     let vault = &world.lab.vault;
     release(vault);
     let held = lease(vault, "one", 0, 2);
-    let ids: Vec<MailingId> = held.iter().map(|mailing| mailing.id).collect();
-    let commit = |owner: &str, ids: &[MailingId]| vault.write(|conn| store::commit_to(conn, ids, owner)).unwrap();
-    assert_eq!(commit("two", &ids), []);
-    assert_eq!(commit("one", &ids[..1]), ids[..1]);
-    assert_eq!(commit("one", &ids), ids[1..], "a last dot is sent once");
-    vault.write(|conn| store::give_back(conn, &ids, "one")).unwrap();
-    assert_eq!(counts(vault).in_hand, 2, "nothing is given back that may have left");
+    assert!(!mark(vault, &held[0], "two"));
+    let other = lease(vault, "two", 0, 1);
+    assert!(!mark(vault, &held[0], "two") && !mark(vault, &other[0], "one"), "each its own");
+    assert!(mark(vault, &held[0], "one"));
+    assert!(!mark(vault, &held[0], "one"), "a last dot is sent once");
     finish(vault, &held[0], Verdict::Accepted, "two", 1);
-    assert_eq!((counts(vault).accepted, vault.read(|conn| store::outcomes_waiting(conn, 10)).unwrap().len()), (0, 0));
+    assert_eq!((counts(vault).accepted, told(vault).len()), (0, 0));
     finish(vault, &held[0], Verdict::Accepted, "one", 1);
     finish(vault, &held[0], Verdict::Accepted, "one", 2);
-    assert_eq!((counts(vault).accepted, vault.read(|conn| store::outcomes_waiting(conn, 10)).unwrap().len()), (1, 1), "once");
+    assert_eq!((counts(vault).accepted, told(vault).len()), (1, 1), "once");
+    assert!(!mark(vault, &held[0], "one"), "it has left");
     clear(&world);
 }
 
@@ -210,7 +238,9 @@ async fn every_verdict_ends_in_its_own_state_with_its_outcome(engine: Engine) {
         (OutcomeKind::Uncertain, "", at(5)),
     ];
     assert_eq!(told, expected);
-    assert_eq!(vault.read(store::leases_open).unwrap(), 0);
+    assert_eq!(vault.read(store::leases_open).unwrap(), (0, 1));
+    say(vault, "one", Said { is_over: true, ..Said::default() });
+    assert_eq!(vault.read(store::leases_open).unwrap(), (0, 0));
     clear(&world);
 }
 
@@ -236,20 +266,87 @@ async fn leases_expire_by_what_was_near(engine: Engine) {
     let world = planned(engine).await;
     let vault = &world.lab.vault;
     release(vault);
-    let held = lease(vault, "one", 0, 6);
-    let near = [held[1].id, held[4].id];
-    assert_eq!(vault.write(|conn| store::commit_to(conn, &near, "one")).unwrap(), near);
-    let expire = |minute| vault.write(|conn| store::expire_leases(conn, at(minute), clock::fresh, &BTreeSet::new())).unwrap();
-    assert_eq!(expire(29), (0, 0));
-    assert_eq!(expire(30), (4, 2));
-    assert_eq!(expire(31), (0, 0));
+    let (held, others) = (lease(vault, "one", 0, 3), lease(vault, "two", 0, 3));
+    assert!(mark(vault, &held[1], "one") && mark(vault, &others[0], "two"));
+    assert_eq!(expire(vault, 29), (0, 0));
+    assert_eq!(expire(vault, 30), (4, 2));
+    assert_eq!(expire(vault, 31), (0, 0));
     assert_eq!((counts(vault).queued, counts(vault).unknown), (4, 2));
-    let outcomes = vault.read(|conn| store::outcomes_waiting(conn, 10)).unwrap();
-    assert!(outcomes.len() == 2 && outcomes.iter().all(|outcome| outcome.kind == OutcomeKind::Uncertain));
+    assert_eq!(told(vault), [OutcomeKind::Uncertain; 2]);
     // The worker that was thought dead comes back with its answers: too late, nobody may be told twice.
     finish(vault, &held[0], Verdict::Accepted, "one", 32);
     finish(vault, &held[1], Verdict::Accepted, "one", 32);
+    assert!(!mark(vault, &held[2], "one"));
     assert_eq!((counts(vault).queued, counts(vault).unknown, counts(vault).accepted), (4, 2, 0));
+    // And what it said too late is not taken for the word of whoever holds the letter now.
+    let again = lease(vault, "three", 33, 1);
+    assert_eq!(again[0].id, held[0].id);
+    say(vault, "one", Said { finished: vec![end(&held[0], Verdict::Accepted, 33)], ..Said::default() });
+    say(vault, "three", Said { fold: true, ..Said::default() });
+    assert_eq!((counts(vault).in_hand, counts(vault).accepted), (1, 0));
+    clear(&world);
+}
+
+/// What a process leaves behind that is killed at any moment between two letters: who takes over finds it all in the rows.
+async fn an_end_that_was_only_written_as_an_attempt_is_found_by_whoever_takes_over(engine: Engine) {
+    let world = planned(engine).await;
+    let vault = &world.lab.vault;
+    release(vault);
+    let held = lease(vault, "one", 0, 6);
+    let reason = || "hard 550 5.1.1".to_owned();
+    let tried = Attempt { relay: "relay".to_owned(), stage: "dot".to_owned(), text: "queued as 1".to_owned(), ..Attempt::default() };
+    let accepted = Finished { attempt: Some(tried.clone()), ..end(&held[0], Verdict::Accepted, 1) };
+    assert!(mark(vault, &held[0], "one"));
+    let step = |finished, next| say(vault, "one", Said { finished, mark: Some(next), ..Said::default() });
+    assert!(step(vec![accepted.clone()], held[1].id), "the end of a letter and the mark of the next are written together");
+    assert!(step(vec![end(&held[1], Verdict::Deferred { until: at(60), reason: reason() }, 2)], held[2].id));
+    assert!(step(vec![end(&held[2], Verdict::Refused { reason: reason() }, 3)], held[3].id));
+    assert_eq!((counts(vault).accepted, counts(vault).in_hand, told(vault).len()), (0, 6, 0), "nothing is folded yet");
+    let person = |mailing: &Leased| vault.read(|conn| store::fates(conn, mailing.subscriber)).unwrap().remove(0);
+    assert_eq!(person(&held[0]).attempts[0].2, tried, "though the person's page has it");
+    // Killed between the mark of the fourth letter and its answer.
+    assert_eq!(expire(vault, 30), (2, 1));
+    let Counts { accepted: sent, refused, unknown, queued, in_hand, .. } = counts(vault);
+    assert_eq!((sent, refused, unknown, queued, in_hand), (1, 1, 1, 3, 0));
+    assert_eq!(vault.read(|conn| store::counts_of_rows(conn, CAMPAIGN)).unwrap(), counts(vault));
+    assert_eq!(told(vault), [OutcomeKind::Sent, OutcomeKind::Refused, OutcomeKind::Uncertain]);
+    assert_eq!(vault.read(|conn| store::outcomes_waiting(conn, 1)).unwrap()[0].event, accepted.event);
+    assert_eq!(vault.read(|conn| store::accepted_since(conn, CAMPAIGN, at(0))).unwrap(), 1);
+    let states: Vec<String> = held.iter().map(|mailing| person(mailing).state).collect();
+    assert_eq!(states, ["accepted", "queued", "refused", "unknown", "queued", "queued"]);
+    let suppressed = vault.read(|conn| letterlab::vault::store::people_by_id(conn, &[held[2].subscriber])).unwrap();
+    assert!(suppressed[&held[2].subscriber].suppressed.is_some(), "a hard refusal is the person's, whoever folds it");
+    let later = lease(vault, "two", 60, 9);
+    let deferred = later.iter().find(|mailing| mailing.id == held[1].id).unwrap();
+    assert_eq!((deferred.attempts, deferred.first_attempt_at), (1, Some(at(2))));
+    assert_eq!(vault.read(store::leases_open).unwrap(), (3, 1));
+    clear(&world);
+}
+
+async fn a_pause_between_mark_and_dot_stops_every_letter_but_the_marked_one(engine: Engine) {
+    let world = planned(engine).await;
+    let vault = &world.lab.vault;
+    release(vault);
+    let held = lease(vault, "one", 0, 4);
+    assert!(mark(vault, &held[0], "one"));
+    say(vault, "one", Said { finished: vec![end(&held[0], Verdict::Accepted, 1)], mark: Some(held[1].id), ..Said::default() });
+    assert_eq!(vault.write(|conn| store::recall(conn, CAMPAIGN)).unwrap(), 2);
+    assert_eq!((counts(vault).accepted, counts(vault).in_hand, counts(vault).queued), (1, 1, 4));
+    // Resumed at once: what another takes now is no longer the first one's.
+    let other = lease(vault, "two", 2, 9);
+    assert_eq!(other.len(), 4);
+    assert!(!mark(vault, &held[2], "one") && !mark(vault, &held[1], "one"), "nothing more leaves under a lease that was revoked");
+    finish(vault, &held[2], Verdict::Refused { reason: "soft 550".to_owned() }, "one", 2);
+    assert_eq!(counts(vault).refused, 0, "its word counts for what it still holds only");
+    // The letter that was at its last dot is answered after all.
+    say(vault, "one", Said { finished: vec![end(&held[1], Verdict::Accepted, 3)], is_over: true, ..Said::default() });
+    assert_eq!((counts(vault).accepted, counts(vault).in_hand, counts(vault).queued), (2, 4, 0));
+    assert!(mark(vault, &other[0], "two"));
+    // One whose relay hangs stays in hand, and is unknown when nobody hears of it again.
+    assert_eq!(vault.write(|conn| store::recall(conn, CAMPAIGN)).unwrap(), 3);
+    assert_eq!(expire(vault, 60), (0, 1));
+    assert_eq!(vault.read(store::leases_open).unwrap(), (0, 0));
+    assert_eq!(vault.read(|conn| store::counts_of_rows(conn, CAMPAIGN)).unwrap(), counts(vault));
     clear(&world);
 }
 
@@ -273,10 +370,10 @@ async fn an_outcome_is_added_once_per_kind_and_relayed_once(engine: Engine) {
         [(OutcomeKind::Bounced, at(1)), (OutcomeKind::Complained, at(3))]
     );
     assert_eq!(vault.read(|conn| store::outcomes_waiting(conn, 1)).unwrap(), outcomes[..1]);
-    vault.write(|conn| store::mark_relayed(conn, &outcomes[..1])).unwrap();
+    vault.write(|conn| store::forget_relayed(conn, &outcomes[..1])).unwrap();
     assert_eq!(waiting(), outcomes[1..]);
     assert!(!add(OutcomeKind::Bounced, 4), "relayed or not");
-    vault.write(|conn| store::mark_relayed(conn, &outcomes)).unwrap();
+    vault.write(|conn| store::forget_relayed(conn, &outcomes)).unwrap();
     assert!(waiting().is_empty());
     clear(&world);
 }
@@ -321,15 +418,16 @@ async fn the_tallies_agree_with_the_rows_whatever_happens(engine: Engine) {
     agree("released");
     let held = lease(vault, "one", 0, 4);
     agree("leased");
-    vault.write(|conn| store::commit_to(conn, &[held[0].id, held[1].id], "one")).unwrap();
-    finish(vault, &held[0], Verdict::Accepted, "one", 1);
+    assert!(mark(vault, &held[0], "one"));
+    say(vault, "one", Said { finished: vec![end(&held[0], Verdict::Accepted, 1)], mark: Some(held[1].id), ..Said::default() });
+    agree("not folded");
     finish(vault, &held[2], Verdict::Postponed { until: at(50) }, "one", 1);
     agree("in hand");
-    vault.write(|conn| store::withhold(conn, &[held[1].id], "one")).unwrap();
+    give_back(vault, &held[1..2], "one");
     assert_eq!(vault.write(|conn| store::recall(conn, CAMPAIGN)).unwrap(), 1);
     agree("recalled");
     assert_eq!((counts(vault).queued, lease(vault, "two", 49, 9).len()), (5, 4), "one is postponed");
-    vault.write(|conn| store::expire_leases(conn, at(79), clock::fresh, &BTreeSet::new())).unwrap();
+    expire(vault, 79);
     agree("expired");
     // A person goes, with a letter that was sent and with one that was not.
     for mailing in &held[..2] {
@@ -362,13 +460,15 @@ async fn of_several_nodes_that_tidy_at_once_one_tells_what_became_of_a_letter(en
     let world = planned(engine).await;
     let vault = &world.lab.vault;
     release(vault);
-    let held: Vec<MailingId> = lease(vault, "one", 0, 4).into_iter().map(|mailing| mailing.id).collect();
-    vault.write(|conn| store::commit_to(conn, &held, "one")).unwrap();
+    for owner in ["one", "two", "three", "four"] {
+        let held = lease(vault, owner, 0, 1);
+        assert!(mark(vault, &held[0], owner));
+    }
     let start = std::sync::Barrier::new(4);
     let told: Vec<(usize, usize)> = std::thread::scope(|scope| {
         let node = || {
             start.wait();
-            let (_, unknown) = vault.write(|conn| store::expire_leases(conn, at(60), clock::fresh, &BTreeSet::new())).unwrap();
+            let (_, unknown) = expire(vault, 60);
             start.wait();
             let skipped = vault.write(|conn| store::skip_waiting(conn, CAMPAIGN, "campaign closed", at(60), clock::fresh, 100)).unwrap();
             (unknown, skipped)

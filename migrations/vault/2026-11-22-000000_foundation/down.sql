@@ -1,6 +1,7 @@
 DROP TABLE api_key;
 DROP TABLE session;
 DROP TABLE account;
+DROP TABLE came_back;
 DROP TABLE outcome;
 DROP TABLE sender;
 DROP TABLE relay_day;
@@ -10,6 +11,7 @@ DROP TABLE schedule;
 DROP TABLE enrolment;
 DROP TABLE mailing_tally;
 DROP TABLE attempt;
+DROP TABLE lease;
 DROP TABLE mailing;
 DROP TABLE suppression;
 DROP TABLE consent;

@@ -80,14 +80,15 @@ CREATE TABLE mailing (
     -- The large mailbox provider or 'other', as it was when planned: what a throttle counts by.
     provider TEXT NOT NULL,
     recording TEXT NOT NULL CHECK (recording IN ('off', 'aggregate', 'pseudonymous', 'identified')),
-    state TEXT NOT NULL CHECK (state IN ('planned', 'queued', 'leased', 'committing', 'accepted', 'refused', 'failed', 'skipped', 'unknown')),
+    state TEXT NOT NULL CHECK (state IN ('planned', 'queued', 'leased', 'accepted', 'refused', 'failed', 'skipped', 'unknown')),
     -- Sending order within the campaign; arms interleave.
     position BIGINT NOT NULL,
     due_at BIGINT NOT NULL,
     -- Not before this moment, where the moment of sending is what varies.
     not_before BIGINT,
+    -- Whose lease it is under while it is leased.
     lease_owner TEXT,
-    lease_until BIGINT,
+    -- How many tries are written here; an attempt with a higher number is the end of a letter that is not yet.
     attempts INTEGER NOT NULL DEFAULT 0,
     first_attempt_at BIGINT,
     -- Why it was refused, skipped or failed: closed words and codes, never an address.
@@ -98,28 +99,50 @@ CREATE TABLE mailing (
 CREATE INDEX mailing_due ON mailing (campaign, due_at, position) WHERE state = 'queued';
 -- While a provider's throttle is empty, the others' letters are found without looking through its own.
 CREATE INDEX mailing_due_by_provider ON mailing (campaign, provider, due_at, position) WHERE state = 'queued';
-CREATE INDEX mailing_leased ON mailing (lease_until) WHERE state = 'leased';
-CREATE INDEX mailing_committing ON mailing (lease_until) WHERE state = 'committing';
--- SQLite takes these instead of mailing_by_position only with as many columns, and only where the question repeats their condition.
-CREATE INDEX mailing_open ON mailing (campaign, part) WHERE state IN ('planned', 'queued', 'leased', 'committing');
+CREATE INDEX mailing_held ON mailing (lease_owner) WHERE state = 'leased';
+-- SQLite takes this instead of mailing_by_position only with as many columns, and only where the question repeats its condition.
 CREATE INDEX mailing_planned ON mailing (campaign, part, position) WHERE state = 'planned';
 CREATE INDEX mailing_by_position ON mailing (campaign, part, position);
 
--- One try to hand a letter over, and what the relay said: for the person's page and for finding faults.
+-- A batch of letters in one worker's hands. What changes with every letter, what ends it and what forbids it stand in one row, so that
+-- whichever is written first wins.
+CREATE TABLE lease (
+    -- node/process/batch
+    owner TEXT NOT NULL PRIMARY KEY,
+    campaign BIGINT NOT NULL,
+    -- Whoever finds it ended takes the letters back.
+    ends_at BIGINT NOT NULL,
+    -- The campaign was paused or ended: no further last dot.
+    revoked BOOLEAN NOT NULL DEFAULT FALSE,
+    -- The mailing whose last dot may have been sent. Without an attempt that is not yet counted in it, nobody knows what became of it.
+    at_dot TEXT
+);
+
+-- One try to hand a letter over, and what the relay said: for the person's page, for finding faults, and the first place where the end
+-- of a letter is written; the mailing, its outcome and the counts follow in bulk, while nobody waits.
 CREATE TABLE attempt (
-    id TEXT NOT NULL PRIMARY KEY,
     mailing_id TEXT NOT NULL REFERENCES mailing (id) ON DELETE CASCADE,
+    -- From 1 on.
+    number INTEGER NOT NULL,
+    -- The id of the outcome that comes of it.
+    id TEXT NOT NULL,
     at BIGINT NOT NULL,
     relay TEXT NOT NULL,
-    -- Where in the conversation: connect, hello, auth, mail, rcpt, data, dot.
+    -- Where in the conversation: connect, hello, auth, mail, rcpt, data, dot; empty for a letter that was not tried after all.
     stage TEXT NOT NULL,
-    verdict TEXT NOT NULL CHECK (verdict IN ('accepted', 'deferred', 'refused', 'failed', 'unknown')),
+    verdict TEXT NOT NULL CHECK (verdict IN ('accepted', 'deferred', 'refused', 'failed', 'skipped', 'unknown')),
     code INTEGER,
     enhanced TEXT,
     -- The relay's words with addresses masked; of an accepted letter its queue id, if it gave one.
-    text TEXT NOT NULL
+    text TEXT NOT NULL,
+    -- What the mailing's reason becomes.
+    reason TEXT,
+    -- When to try again, if so.
+    due_at BIGINT,
+    -- For a letter handed over: the recording mode it was made with, which may be less than planned.
+    recording TEXT,
+    PRIMARY KEY (mailing_id, number)
 );
-CREATE INDEX attempt_by_mailing ON attempt (mailing_id, at);
 
 -- How many mailings of a campaign are in which state for which reason, kept in the transaction that changes them, so that nobody
 -- counts a million rows to draw a page. 'enrolled' counts all; what is queued or in hand is the difference.
@@ -184,21 +207,25 @@ CREATE TABLE sender (
     seen_at BIGINT NOT NULL
 );
 
--- What became of a mailing, waiting to be copied to the ledger under the pseudonym, at most once by its id.
+-- What became of a mailing, waiting to be copied to the ledger under the pseudonym, at most once by its id; gone when it is.
 CREATE TABLE outcome (
-    id TEXT NOT NULL PRIMARY KEY,
-    mailing_id TEXT NOT NULL REFERENCES mailing (id) ON DELETE CASCADE,
+    id TEXT NOT NULL,
     campaign BIGINT NOT NULL,
     pseudonym TEXT NOT NULL,
     kind TEXT NOT NULL CHECK (kind IN ('sent', 'refused', 'failed', 'skipped', 'uncertain', 'bounced', 'complained', 'unsubscribed')),
     reason TEXT NOT NULL,
-    -- For a letter handed over: the recording mode it was made with, which may be less than planned.
     recording TEXT,
     at BIGINT NOT NULL,
-    relayed BOOLEAN NOT NULL DEFAULT FALSE
+    -- The oldest first.
+    PRIMARY KEY (at, id)
 );
-CREATE INDEX outcome_waiting ON outcome (at) WHERE NOT relayed;
-CREATE INDEX outcome_by_mailing ON outcome (mailing_id);
+
+-- What came back of a letter, once per kind.
+CREATE TABLE came_back (
+    mailing_id TEXT NOT NULL REFERENCES mailing (id) ON DELETE CASCADE,
+    kind TEXT NOT NULL CHECK (kind IN ('bounced', 'complained', 'unsubscribed')),
+    PRIMARY KEY (mailing_id, kind)
+);
 
 CREATE TABLE account (
     id TEXT NOT NULL PRIMARY KEY,

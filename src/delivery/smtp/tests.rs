@@ -594,3 +594,21 @@ async fn opening_over_tcp_finds_the_relay_or_says_that_it_is_not_there() {
     let in_clear = RelaySettings { host: "relay.test".to_owned(), ..signing_in() };
     assert_eq!(name(&Connection::open(&in_clear).await), ("settings", None));
 }
+
+#[test]
+fn dots_are_doubled_and_a_line_that_does_not_end_in_crlf_is_found_wherever_it_is() {
+    let mut outgoing = Vec::new();
+    let mut check = |message: &str, expected: Option<&str>| {
+        let found = stuff(message.as_bytes(), &mut outgoing);
+        let found = found.map(|()| String::from_utf8_lossy(&outgoing).into_owned());
+        assert_eq!(found, expected.map(str::to_owned).ok_or(Unsupported::LineEnds), "{message:?}");
+    };
+    check("", Some(".\r\n"));
+    check("a\r\n", Some("a\r\n.\r\n"));
+    check("a.b\r\n\r\nc\r\n", Some("a.b\r\n\r\nc\r\n.\r\n"));
+    check(".\r\n", Some("..\r\n.\r\n"));
+    check("a\r\n.b\r\n..\r\n", Some("a\r\n..b\r\n...\r\n.\r\n"));
+    for bad in ["\n", "\r", "a", "\na\r\n", "a\nb\r\n", "a\rb\r\n", "a\r\r\n", "a\r\n\n", "a\r\n\r", "a\r\nb", "a\r\n\r.\r\n"] {
+        check(bad, None);
+    }
+}

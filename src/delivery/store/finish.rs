@@ -1,137 +1,193 @@
-//! What became of attempts, written with the try itself, the outcome for the ledger, the counts and the pace.
+//! What became of letters, as their workers say it; the pace and the limits of a day; letters that will not be sent any more.
+//!
+//! Cast: [`Said`] (what the worker of one batch says), [`write_down`] (of several batches, in one transaction).
+//!
+//! The end of a letter is one new row: nothing that is asked in other ways changes with it. The rest follows in [`super::fold`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use diesel::prelude::*;
 use jiff::Timestamp;
 
+use super::fixed::{Fixed, Value};
+use super::fold::{fold, give_back, settle};
+use super::lease::{lock, mark_all};
 use super::outcome::insert_outcome;
 use super::tally::Changes;
 use super::{PLANNED_REST, PLANNED_TEST, QUEUED, literally, read};
 use crate::db::{AnyConnection, DbResult, VaultConn};
-use crate::delivery::mailing::{Attempt, Finished, HARD, OutcomeKind, Verdict};
-use crate::delivery::schema::{attempt, mailing, pace, relay_day};
-use crate::ids::{CampaignNumber, EventId, Mint};
-use crate::vault::people::Suppression;
-use crate::vault::store as people;
+use crate::delivery::mailing::{Attempt, Finished, OutcomeKind, Verdict};
+use crate::delivery::schema::{mailing, pace, relay_day};
+use crate::ids::{CampaignNumber, EventId, MailingId, Mint, RecordingMode};
 
 /// Milliseconds of a minute, the grain of [`pace`](accepted_since).
 const MINUTE: i64 = 60_000;
 
-/// Writes what became of attempts, and the outcomes the ledger is to learn of. Only the holder's word counts.
-pub fn finish(conn: &mut VaultConn, finished: &[Finished], owner: &str) -> DbResult<()> {
-    let mut changes = Changes::default();
-    let mut accepted: BTreeMap<(String, i64, i64), i64> = BTreeMap::new();
-    for end in finished {
-        let (state, due, reason, kind) = match &end.verdict {
-            Verdict::Accepted => ("accepted", None, None, Some(OutcomeKind::Sent)),
-            Verdict::Deferred { until, reason } => ("queued", Some(until.as_millisecond()), Some(reason), None),
-            Verdict::Refused { reason } => ("refused", None, Some(reason), Some(OutcomeKind::Refused)),
-            Verdict::Failed { reason } => ("failed", None, Some(reason), Some(OutcomeKind::Failed)),
-            Verdict::Skipped { reason } => ("skipped", None, Some(reason), Some(OutcomeKind::Skipped)),
-            Verdict::Unknown => ("unknown", None, None, Some(OutcomeKind::Uncertain)),
-            Verdict::Postponed { until } => {
-                postpone(conn, end, *until, owner)?;
-                continue;
-            }
-        };
-        let at = end.at.as_millisecond();
-        let held = mailing::table
-            .find(end.mailing.id.to_string())
-            .filter(mailing::lease_owner.eq(owner))
-            // Not `eq_any`, which is never kept prepared: this one is asked for every letter.
-            .filter(mailing::state.eq("leased").or(mailing::state.eq("committing")));
-        let changed = diesel::update(held)
-            .set((
-                mailing::state.eq(state),
-                mailing::due_at.eq(due.unwrap_or(at)),
-                mailing::reason.eq(reason),
-                mailing::attempts.eq(mailing::attempts + 1),
-                mailing::first_attempt_at.eq(end.mailing.first_attempt_at.map_or(at, Timestamp::as_millisecond)),
-                mailing::finished_at.eq(kind.map(|_| at)),
-                mailing::lease_owner.eq(None::<String>),
-                mailing::lease_until.eq(None::<i64>),
-            ))
-            .execute(conn.sql())?;
-        if changed == 0 {
-            continue;
-        }
-        if let Verdict::Refused { reason } = &end.verdict
-            && reason.split(' ').next() == Some(HARD)
-        {
-            // With the end itself: after a crash between the two the letter would be skipped for its own refusal.
-            people::suppress(conn, end.mailing.subscriber, Suppression::HardBounce, end.at)?;
-        }
-        let campaign = i64::from(end.mailing.campaign.0);
-        if let Some(tried) = &end.attempt {
-            insert_attempt(conn, end, tried, if state == "queued" { "deferred" } else { state })?;
-            if end.verdict == Verdict::Accepted {
-                *accepted.entry((tried.relay.clone(), campaign, at / MINUTE)).or_default() += 1;
-            }
-        }
-        if let Some(kind) = kind {
-            let words = reason.map_or("", String::as_str);
-            changes.add(campaign, if end.mailing.is_rest { "rest" } else { "test" }, state, words, 1);
-            insert_outcome(
-                conn,
-                &end.mailing.id,
-                end.mailing.campaign,
-                end.mailing.pseudonym,
-                kind,
-                words,
-                matches!(kind, OutcomeKind::Sent | OutcomeKind::Uncertain).then_some(end.mailing.recording),
-                at,
-                end.event,
-            )?;
-        }
-    }
-    for (key, count) in accepted {
-        count_accepted(conn, key, count)?;
-    }
-    changes.write(conn)
+/// What the worker of one batch says, in this order.
+#[derive(Debug, Default)]
+pub struct Said {
+    /// These came to an end.
+    pub finished: Vec<Finished>,
+    /// These did not leave, although they may have been marked.
+    pub given_back: Vec<MailingId>,
+    /// This one's last dot is about to be sent, if it may be.
+    pub mark: Option<MailingId>,
+    /// Whether the ends written so far are to be brought to where they are looked for.
+    pub fold: bool,
+    /// Whether the batch is over, and its lease with it.
+    pub is_over: bool,
 }
+
+impl Said {
+    /// Whether nothing is said.
+    pub fn is_empty(&self) -> bool {
+        self.finished.is_empty() && self.given_back.is_empty() && self.mark.is_none() && !self.fold && !self.is_over
+    }
+}
+
+/// Writes down what workers say; only the holder's word counts. Answers whose marks are there, and so may send the last dot.
+pub fn write_down(conn: &mut VaultConn, said: &BTreeMap<Arc<str>, Said>, now: Timestamp, mint: Mint) -> DbResult<BTreeSet<String>> {
+    lock(conn, said.keys().map(|owner| &**owner).collect())?;
+    let ends: Vec<End<'_>> =
+        said.iter().flat_map(|(owner, said)| said.finished.iter().filter_map(|finished| End::new(owner, finished))).collect();
+    write_ends(conn, &ends)?;
+    for (owner, said) in said {
+        for finished in &said.finished {
+            if let Verdict::Postponed { until } = finished.verdict {
+                postpone(conn, finished.mailing.id, until, owner)?;
+            }
+        }
+        give_back(conn, &said.given_back, owner)?;
+    }
+    let marks: Vec<(&str, MailingId)> = said.iter().filter_map(|(owner, said)| Some((&**owner, said.mark?))).collect();
+    let marked = mark_all(conn, &marks)?;
+    // Last, because the counts come with it: rows first, counts afterwards, everywhere.
+    let mut changes = Changes::default();
+    for (owner, said) in said {
+        if said.is_over {
+            settle(conn, owner, now, mint, &mut changes)?;
+        } else if said.fold {
+            fold(conn, owner, &mut changes)?;
+        }
+    }
+    changes.write(conn)?;
+    Ok(marked)
+}
+
+/// An attempt that ends a letter's stay in its worker's hands, as its row is written.
+struct End<'a> {
+    owner: &'a str,
+    mailing: String,
+    id: String,
+    at: i64,
+    tried: &'a Attempt,
+    verdict: &'static str,
+    reason: Option<&'a str>,
+    due_at: Option<i64>,
+    recording: Option<&'static str>,
+}
+
+/// Of a letter that was not tried after all.
+static NOT_TRIED: Attempt = Attempt { relay: String::new(), stage: String::new(), code: None, enhanced: None, text: String::new() };
+
+impl<'a> End<'a> {
+    /// None for a letter that was only postponed: it keeps its attempts.
+    fn new(owner: &'a str, end: &'a Finished) -> Option<Self> {
+        let (verdict, reason, due_at): (_, Option<&String>, _) = match &end.verdict {
+            Verdict::Accepted => ("accepted", None, None),
+            Verdict::Deferred { until, reason } => ("deferred", Some(reason), Some(until.as_millisecond())),
+            Verdict::Refused { reason } => ("refused", Some(reason), None),
+            Verdict::Failed { reason } => ("failed", Some(reason), None),
+            Verdict::Skipped { reason } => ("skipped", Some(reason), None),
+            Verdict::Unknown => ("unknown", None, None),
+            Verdict::Postponed { .. } => return None,
+        };
+        let may_have_left = matches!(end.verdict, Verdict::Accepted | Verdict::Unknown);
+        Some(Self {
+            owner,
+            mailing: end.mailing.id.to_string(),
+            id: end.event.to_string(),
+            at: end.at.as_millisecond(),
+            tried: end.attempt.as_ref().unwrap_or(&NOT_TRIED),
+            verdict,
+            reason: reason.map(String::as_str),
+            due_at,
+            recording: may_have_left.then(|| RecordingMode::as_str(end.mailing.recording)),
+        })
+    }
+
+    fn code(&self) -> Option<i64> {
+        self.tried.code.map(i64::from)
+    }
+}
+
+const END: &str = "INSERT INTO attempt \
+     (mailing_id, number, id, at, relay, stage, verdict, code, enhanced, text, reason, due_at, recording) \
+     SELECT mailing.id, mailing.attempts + 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM mailing \
+     WHERE mailing.id = ? AND mailing.state = 'leased' AND mailing.lease_owner = ? ON CONFLICT DO NOTHING";
+
+const END_ALL: &str = "INSERT INTO attempt \
+     (mailing_id, number, id, at, relay, stage, verdict, code, enhanced, text, reason, due_at, recording) \
+     SELECT mailing.id, mailing.attempts + 1, said.id, said.at, said.relay, said.stage, said.verdict, said.code, said.enhanced, said.text, \
+     said.reason, said.due_at, said.recording FROM mailing \
+     JOIN unnest(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
+     AS said (id, at, relay, stage, verdict, code, enhanced, text, reason, due_at, recording, mailing, owner) \
+     ON mailing.id = said.mailing AND mailing.lease_owner = said.owner WHERE mailing.state = 'leased' ORDER BY mailing.id \
+     ON CONFLICT DO NOTHING";
+
+fn write_ends(conn: &mut VaultConn, ends: &[End<'_>]) -> DbResult<()> {
+    match conn.sql() {
+        AnyConnection::Sqlite(sqlite) => {
+            for end in ends {
+                let values = [
+                    Value::Text(&end.id),
+                    Value::Number(end.at),
+                    Value::Text(&end.tried.relay),
+                    Value::Text(&end.tried.stage),
+                    Value::Text(end.verdict),
+                    Value::MaybeNumber(end.code()),
+                    Value::MaybeText(end.tried.enhanced.as_deref()),
+                    Value::Text(&end.tried.text),
+                    Value::MaybeText(end.reason),
+                    Value::MaybeNumber(end.due_at),
+                    Value::MaybeText(end.recording),
+                    Value::Text(&end.mailing),
+                    Value::Text(end.owner),
+                ];
+                Fixed::<()>::new(END, values).execute(sqlite)?;
+            }
+        }
+        AnyConnection::Postgres(_) if ends.is_empty() => {}
+        AnyConnection::Postgres(postgres) => {
+            let values = [
+                Value::Texts(ends.iter().map(|end| end.id.as_str()).collect()),
+                Value::Numbers(ends.iter().map(|end| end.at).collect()),
+                Value::Texts(ends.iter().map(|end| end.tried.relay.as_str()).collect()),
+                Value::Texts(ends.iter().map(|end| end.tried.stage.as_str()).collect()),
+                Value::Texts(ends.iter().map(|end| end.verdict).collect()),
+                Value::MaybeNumbers(ends.iter().map(End::code).collect()),
+                Value::MaybeTexts(ends.iter().map(|end| end.tried.enhanced.as_deref()).collect()),
+                Value::Texts(ends.iter().map(|end| end.tried.text.as_str()).collect()),
+                Value::MaybeTexts(ends.iter().map(|end| end.reason).collect()),
+                Value::MaybeNumbers(ends.iter().map(|end| end.due_at).collect()),
+                Value::MaybeTexts(ends.iter().map(|end| end.recording).collect()),
+                Value::Texts(ends.iter().map(|end| end.mailing.as_str()).collect()),
+                Value::Texts(ends.iter().map(|end| end.owner).collect()),
+            ];
+            Fixed::<()>::new(END_ALL, values).execute(postgres)?;
+        }
+    }
+    Ok(())
+}
+
+const POSTPONE: &str = "UPDATE mailing SET state = 'queued', due_at = ?, lease_owner = NULL \
+     WHERE id = ? AND state = 'leased' AND lease_owner = ?";
 
 /// Not tried: the letter keeps its attempts and its first one's moment.
-fn postpone(conn: &mut VaultConn, end: &Finished, until: Timestamp, owner: &str) -> DbResult<()> {
-    let held = mailing::table.find(end.mailing.id.to_string()).filter(mailing::lease_owner.eq(owner)).filter(mailing::state.eq("leased"));
-    diesel::update(held)
-        .set((
-            mailing::state.eq("queued"),
-            mailing::due_at.eq(until.as_millisecond()),
-            mailing::lease_owner.eq(None::<String>),
-            mailing::lease_until.eq(None::<i64>),
-        ))
-        .execute(conn.sql())?;
-    Ok(())
-}
-
-fn insert_attempt(conn: &mut VaultConn, end: &Finished, tried: &Attempt, verdict: &str) -> DbResult<()> {
-    diesel::insert_into(attempt::table)
-        .values((
-            // The same id as the outcome's: both are of this one end.
-            attempt::id.eq(end.event.to_string()),
-            attempt::mailing_id.eq(end.mailing.id.to_string()),
-            attempt::at.eq(end.at.as_millisecond()),
-            attempt::relay.eq(&tried.relay),
-            attempt::stage.eq(&tried.stage),
-            attempt::verdict.eq(verdict),
-            attempt::code.eq(tried.code.map(i32::from)),
-            attempt::enhanced.eq(&tried.enhanced),
-            attempt::text.eq(&tried.text),
-        ))
-        .execute(conn.sql())?;
-    Ok(())
-}
-
-fn count_accepted(conn: &mut VaultConn, (relay, campaign, minute): (String, i64, i64), count: i64) -> DbResult<()> {
-    let row = (pace::relay.eq(relay), pace::campaign.eq(campaign), pace::minute.eq(minute), pace::accepted.eq(count));
-    let insert = diesel::insert_into(pace::table).values(row);
-    let key = (pace::relay, pace::campaign, pace::minute);
-    let more = pace::accepted.eq(pace::accepted + count);
-    match conn.sql() {
-        AnyConnection::Sqlite(sqlite) => insert.on_conflict(key).do_update().set(more).execute(sqlite)?,
-        AnyConnection::Postgres(postgres) => insert.on_conflict(key).do_update().set(more).execute(postgres)?,
-    };
+fn postpone(conn: &mut VaultConn, id: MailingId, until: Timestamp, owner: &str) -> DbResult<()> {
+    let id = id.to_string();
+    Fixed::new(POSTPONE, [Value::Number(until.as_millisecond()), Value::Text(&id), Value::Text(owner)]).run(conn)?;
     Ok(())
 }
 
@@ -182,6 +238,8 @@ pub fn forget_pace(conn: &mut VaultConn, before: Timestamp) -> DbResult<usize> {
 /// What has not left yet and is in nobody's hands; apart, so that each is answered by an index.
 const WAITING: [(&str, &str); 3] = [(PLANNED_TEST, "planned"), (PLANNED_REST, "planned"), (QUEUED, "queued")];
 
+const SKIP: &str = "UPDATE mailing SET state = 'skipped', reason = ?, finished_at = ? WHERE id = ? AND state = ?";
+
 /// Up to `limit` mailings that will not be sent any more because the campaign ends: skipped, with their outcomes. Answers how many.
 pub fn skip_waiting(
     conn: &mut VaultConn,
@@ -208,9 +266,8 @@ pub fn skip_waiting(
     let mut changes = Changes::default();
     for (id, pseudonym, part, state) in &rows {
         // The state is asked again: on PostgreSQL a worker of another node may have taken it in between, and it is the worker's then.
-        let waiting = mailing::table.find(id).filter(mailing::state.eq(*state));
-        let set = (mailing::state.eq("skipped"), mailing::reason.eq(reason), mailing::finished_at.eq(now.as_millisecond()));
-        if diesel::update(waiting).set(set).execute(conn.sql())? == 0 {
+        let values = [Value::Text(reason), Value::Number(now.as_millisecond()), Value::Text(id), Value::Text(state)];
+        if Fixed::new(SKIP, values).run(conn)? == 0 {
             continue;
         }
         skipped += 1;
@@ -218,9 +275,9 @@ pub fn skip_waiting(
         if *state == "planned" {
             changes.add(key, part, "planned", "", -1);
         }
-        let (id, pseudonym) = (read("a mailing id", id)?, read("a pseudonym", pseudonym)?);
+        let pseudonym = read("a pseudonym", pseudonym)?;
         let event = EventId::from_bytes(mint());
-        insert_outcome(conn, &id, campaign, pseudonym, OutcomeKind::Skipped, reason, None, now.as_millisecond(), event)?;
+        insert_outcome(conn, campaign, pseudonym, OutcomeKind::Skipped, reason, None, now.as_millisecond(), event)?;
     }
     changes.write(conn)?;
     Ok(skipped)

@@ -1,33 +1,45 @@
-//! Who holds which mailing: leases taken, kept, given back, taken back.
+//! Who holds which mailings: leases taken, kept, marked, revoked, taken back.
 //!
-//! A lease is one conditional update with an owner and an end; everything its holder does asks for both again.
+//! A batch of mailings is held under one lease, a row of its own with an owner and an end; a mailing says under whose. What its holder
+//! does before and after each letter asks that row, so that a pause, or somebody who takes over, is seen by the very next step.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
-use diesel::expression::SqlLiteral;
 use diesel::prelude::*;
-use diesel::sql_types::Bool;
+use diesel::sql_types::{BigInt, Integer, Nullable, Text};
 use jiff::Timestamp;
 
-use super::outcome::insert_outcome;
+use super::fixed::{Fixed, Value};
+use super::fold::{fold, free, settle};
 use super::tally::Changes;
-use super::{COMMITTING, LEASED, QUEUED, campaign_number, literally, moment, read, variant};
+use super::{campaign_number, moment, read, variant};
 use crate::db::{AnyConnection, DbResult, VaultConn};
-use crate::delivery::mailing::{Leased, OutcomeKind};
-use crate::delivery::schema::{mailing, sender};
-use crate::ids::{CampaignNumber, EventId, MailingId, Mint};
+use crate::delivery::mailing::Leased;
+use crate::delivery::schema::{lease, mailing, sender};
+use crate::ids::{CampaignNumber, MailingId, Mint};
 
-/// Mailings in workers' hands. Every lease has an end; asked for by it, SQLite finds the few that are leased by their own index. Asked for
-/// by campaign or owner alone, it walks through every letter of a campaign, or of all.
-#[diesel::dsl::auto_type]
-pub(super) fn in_hands(state: &'static str) -> _ {
-    let of_state: SqlLiteral<Bool> = literally(state);
-    mailing::table.filter(of_state).filter(mailing::lease_until.ge(0_i64))
-}
-
-type LeasedRow = (String, i64, String, String, Option<i32>, String, String, String, i32, Option<i64>);
+/// Due, place, id, campaign, person, pseudonym, variant, part, provider, recording, attempts, first attempt: as it comes back from a take.
+type LeasedRow = (i64, i64, String, i64, String, String, Option<i32>, String, String, String, i32, Option<i64>);
+type LeasedTypes = (BigInt, BigInt, Text, BigInt, Text, Text, Nullable<Integer>, Text, Text, Text, Integer, Nullable<BigInt>);
 /// When due, where in the order, which: in this order letters leave.
 type Candidate = (i64, i64, String);
+
+/// `+ 0`: SQLite prepares a statement anew whenever a value that is a limit by itself is bound.
+const TAKE: &str = "UPDATE mailing SET state = 'leased', lease_owner = ? WHERE id IN \
+     (SELECT id FROM mailing WHERE campaign = ? AND state = 'queued' AND due_at <= ? ORDER BY due_at, position LIMIT ? + 0) \
+     RETURNING due_at, position, id, campaign, subscriber_id, pseudonym, variant, part, provider, recording, attempts, first_attempt_at";
+
+/// What another node is taking at this moment is passed over instead of waited for.
+const DUE: &str = "SELECT due_at, position, id FROM mailing WHERE campaign = ? AND state = 'queued' AND due_at <= ? \
+     ORDER BY due_at, position LIMIT ? FOR UPDATE SKIP LOCKED";
+
+const DUE_OF_PROVIDER: &str = "SELECT due_at, position, id FROM mailing WHERE campaign = ? AND provider = ? AND state = 'queued' \
+     AND due_at <= ? ORDER BY due_at, position LIMIT ? + 0";
+const DUE_OF_PROVIDER_LOCKED: &str = "SELECT due_at, position, id FROM mailing WHERE campaign = ? AND provider = ? \
+     AND state = 'queued' AND due_at <= ? ORDER BY due_at, position LIMIT ? FOR UPDATE SKIP LOCKED";
+
+const BEGIN: &str = "INSERT INTO lease (owner, campaign, ends_at) VALUES (?, ?, ?) \
+     ON CONFLICT (owner) DO UPDATE SET ends_at = excluded.ends_at";
 
 /// Takes up to `limit` due mailings of a campaign for `owner` until `until`; they come in sending order.
 pub fn lease(
@@ -38,19 +50,19 @@ pub fn lease(
     until: Timestamp,
     limit: i64,
 ) -> DbResult<Vec<Leased>> {
-    let due = mailing::table
-        .filter(mailing::campaign.eq(i64::from(campaign.0)))
-        .filter(literally(QUEUED))
-        .filter(mailing::due_at.le(now.as_millisecond()))
-        .order((mailing::due_at, mailing::position))
-        .limit(limit)
-        .select((mailing::due_at, mailing::position, mailing::id));
-    let due: Vec<Candidate> = match conn.sql() {
-        // What another node is taking at this moment is passed over instead of waited for.
-        AnyConnection::Postgres(postgres) => due.for_update().skip_locked().load(postgres)?,
-        AnyConnection::Sqlite(sqlite) => due.load(sqlite)?,
+    let key = i64::from(campaign.0);
+    let due = || [Value::Number(key), Value::Number(now.as_millisecond()), Value::Number(limit)];
+    let rows = match conn.sql() {
+        AnyConnection::Sqlite(sqlite) => {
+            let values: Vec<Value<'_>> = [Value::Text(owner)].into_iter().chain(due()).collect();
+            Fixed::<LeasedTypes>::new(TAKE, values).load(sqlite)?
+        }
+        AnyConnection::Postgres(postgres) => {
+            let due: Vec<Candidate> = Fixed::<(BigInt, BigInt, Text)>::new(DUE, due()).load(postgres)?;
+            take(conn, &due, owner)?
+        }
     };
-    take(conn, due, owner, until)
+    held(conn, key, rows, owner, until)
 }
 
 /// The same with a limit for each mailbox provider; providers not named get nothing.
@@ -63,50 +75,54 @@ pub fn lease_within(
     limit: i64,
     allowances: &[(String, i64)],
 ) -> DbResult<Vec<Leased>> {
+    let key = i64::from(campaign.0);
     let mut all: Vec<Candidate> = Vec::new();
     for (provider, allowed) in allowances.iter().filter(|(_, allowed)| *allowed > 0) {
-        let due = mailing::table
-            .filter(mailing::campaign.eq(i64::from(campaign.0)))
-            .filter(mailing::provider.eq(provider))
-            .filter(literally(QUEUED))
-            .filter(mailing::due_at.le(now.as_millisecond()))
-            .order((mailing::due_at, mailing::position))
-            .limit(limit.min(*allowed))
-            .select((mailing::due_at, mailing::position, mailing::id));
+        let due = |text| {
+            let limit = limit.min(*allowed);
+            let values = [Value::Number(key), Value::Text(provider), Value::Number(now.as_millisecond()), Value::Number(limit)];
+            Fixed::<(BigInt, BigInt, Text)>::new(text, values)
+        };
         all.extend(match conn.sql() {
-            AnyConnection::Postgres(postgres) => due.for_update().skip_locked().load::<Candidate>(postgres)?,
-            AnyConnection::Sqlite(sqlite) => due.load::<Candidate>(sqlite)?,
+            AnyConnection::Postgres(postgres) => due(DUE_OF_PROVIDER_LOCKED).load::<Candidate>(postgres)?,
+            AnyConnection::Sqlite(sqlite) => due(DUE_OF_PROVIDER).load::<Candidate>(sqlite)?,
         });
     }
     all.sort_unstable();
     all.truncate(usize::try_from(limit).unwrap_or_default());
-    take(conn, all, owner, until)
+    let rows = if all.is_empty() { Vec::new() } else { take(conn, &all, owner)? };
+    held(conn, key, rows, owner, until)
 }
 
-fn take(conn: &mut VaultConn, due: Vec<Candidate>, owner: &str, until: Timestamp) -> DbResult<Vec<Leased>> {
-    if due.is_empty() {
-        return Ok(Vec::new());
-    }
+fn take(conn: &mut VaultConn, due: &[Candidate], owner: &str) -> DbResult<Vec<LeasedRow>> {
     let ids: Vec<&str> = due.iter().map(|(_, _, id)| id.as_str()).collect();
-    let mut rows: Vec<LeasedRow> = diesel::update(mailing::table.filter(mailing::id.eq_any(&ids)).filter(mailing::state.eq("queued")))
-        .set((mailing::state.eq("leased"), mailing::lease_owner.eq(owner), mailing::lease_until.eq(until.as_millisecond())))
-        .returning((
-            mailing::id,
-            mailing::campaign,
-            mailing::subscriber_id,
-            mailing::pseudonym,
-            mailing::variant,
-            mailing::part,
-            mailing::provider,
-            mailing::recording,
-            mailing::attempts,
-            mailing::first_attempt_at,
-        ))
-        .get_results(conn.sql())?;
-    let place: HashMap<&str, usize> = ids.iter().enumerate().map(|(place, id)| (*id, place)).collect();
-    rows.sort_by_key(|row| place.get(row.0.as_str()).copied());
+    let columns = (
+        mailing::due_at,
+        mailing::position,
+        mailing::id,
+        mailing::campaign,
+        mailing::subscriber_id,
+        mailing::pseudonym,
+        mailing::variant,
+        mailing::part,
+        mailing::provider,
+        mailing::recording,
+        mailing::attempts,
+        mailing::first_attempt_at,
+    );
+    Ok(diesel::update(mailing::table.filter(mailing::id.eq_any(ids)).filter(mailing::state.eq("queued")))
+        .set((mailing::state.eq("leased"), mailing::lease_owner.eq(owner)))
+        .returning(columns)
+        .get_results(conn.sql())?)
+}
+
+fn held(conn: &mut VaultConn, campaign: i64, mut rows: Vec<LeasedRow>, owner: &str, until: Timestamp) -> DbResult<Vec<Leased>> {
+    if !rows.is_empty() {
+        Fixed::new(BEGIN, [Value::Text(owner), Value::Number(campaign), Value::Number(until.as_millisecond())]).run(conn)?;
+    }
+    rows.sort_unstable();
     rows.into_iter()
-        .map(|(id, campaign, subscriber, pseudonym, number, part, provider, recording, attempts, first)| {
+        .map(|(_, _, id, campaign, subscriber, pseudonym, number, part, provider, recording, attempts, first)| {
             Ok(Leased {
                 id: read("a mailing id", &id)?,
                 campaign: campaign_number(campaign)?,
@@ -123,55 +139,74 @@ fn take(conn: &mut VaultConn, due: Vec<Candidate>, owner: &str, until: Timestamp
         .collect()
 }
 
-/// Queued again, nobody's.
-#[derive(AsChangeset)]
-#[diesel(table_name = mailing, treat_none_as_null = true)]
-struct Freed {
-    state: &'static str,
-    lease_owner: Option<String>,
-    lease_until: Option<i64>,
+const MARK: &str = "UPDATE lease SET at_dot = ? WHERE owner = ? AND NOT revoked AND (at_dot IS NULL OR at_dot <> ?) \
+     AND EXISTS (SELECT 1 FROM mailing WHERE id = ? AND state = 'leased' AND lease_owner = ?)";
+
+/// Notes that the last dot of this letter is about to be sent; answers whether it may be: `owner` holds it, and its lease was neither
+/// revoked nor taken over. Call after the end of the letter before it is written, or in the same transaction.
+pub fn mark(conn: &mut VaultConn, id: MailingId, owner: &str) -> DbResult<bool> {
+    let id = id.to_string();
+    let values = [Value::Text(&id), Value::Text(owner), Value::Text(&id), Value::Text(&id), Value::Text(owner)];
+    Ok(Fixed::new(MARK, values).run(conn)? > 0)
 }
 
-const FREED: Freed = Freed { state: "queued", lease_owner: None, lease_until: None };
+const MARK_ALL: &str = "UPDATE lease SET at_dot = step.mailing FROM unnest(?, ?) AS step (owner, mailing) \
+     WHERE lease.owner = step.owner AND NOT lease.revoked AND (lease.at_dot IS NULL OR lease.at_dot <> step.mailing) \
+     AND EXISTS (SELECT 1 FROM mailing WHERE mailing.id = step.mailing AND mailing.state = 'leased' \
+     AND mailing.lease_owner = step.owner) RETURNING lease.owner";
 
-/// Gives mailings back untried, so that another worker may take them at once.
-pub fn give_back(conn: &mut VaultConn, ids: &[MailingId], owner: &str) -> DbResult<()> {
-    let texts: Vec<String> = ids.iter().map(ToString::to_string).collect();
-    let held = mailing::table.filter(mailing::id.eq_any(texts)).filter(mailing::lease_owner.eq(owner)).filter(mailing::state.eq("leased"));
-    diesel::update(held).set(FREED).execute(conn.sql())?;
-    Ok(())
-}
-
-/// Gives back mailings whose last dot was *not* sent although they may have been marked so: only their holder can know that.
-pub fn withhold(conn: &mut VaultConn, ids: &[MailingId], owner: &str) -> DbResult<()> {
-    let texts: Vec<String> = ids.iter().map(ToString::to_string).collect();
-    let held = mailing::table
-        .filter(mailing::id.eq_any(texts))
-        .filter(mailing::lease_owner.eq(owner))
-        .filter(mailing::state.eq_any(["leased", "committing"]));
-    diesel::update(held).set(FREED).execute(conn.sql())?;
-    Ok(())
-}
-
-/// Takes every letter of a campaign out of its workers' hands, but those at their last dot. Whoever held one finds that out before the
-/// dot and sends nothing. Answers how many.
-pub fn recall(conn: &mut VaultConn, campaign: CampaignNumber) -> DbResult<usize> {
-    let held: Vec<(String, i64)> = in_hands(LEASED).select((mailing::id, mailing::campaign)).load(conn.sql())?;
-    let mut ids: Vec<String> = held.into_iter().filter(|(_, of)| *of == i64::from(campaign.0)).map(|(id, _)| id).collect();
-    ids.sort_unstable();
-    Ok(diesel::update(mailing::table.filter(mailing::id.eq_any(ids)).filter(literally(LEASED))).set(FREED).execute(conn.sql())?)
-}
-
-/// Notes that the last dot of these letters is about to be sent; answers those still held by `owner`, the only ones that may be.
-pub fn commit_to(conn: &mut VaultConn, ids: &[MailingId], owner: &str) -> DbResult<Vec<MailingId>> {
-    let mut held = Vec::with_capacity(ids.len());
-    for id in ids {
-        let mine = mailing::table.find(id.to_string()).filter(mailing::lease_owner.eq(owner)).filter(mailing::state.eq("leased"));
-        if diesel::update(mine).set(mailing::state.eq("committing")).execute(conn.sql())? > 0 {
-            held.push(*id);
+/// The same for several owners, whose leases this transaction has locked; answers which may.
+pub(super) fn mark_all(conn: &mut VaultConn, marks: &[(&str, MailingId)]) -> DbResult<BTreeSet<String>> {
+    match conn.sql() {
+        AnyConnection::Sqlite(_) => {
+            let mut may = BTreeSet::new();
+            for (owner, id) in marks {
+                if mark(conn, *id, owner)? {
+                    may.insert((*owner).to_owned());
+                }
+            }
+            Ok(may)
+        }
+        AnyConnection::Postgres(postgres) => {
+            let ids: Vec<String> = marks.iter().map(|(_, id)| id.to_string()).collect();
+            let owners = marks.iter().map(|(owner, _)| *owner).collect();
+            let values = [Value::Texts(owners), Value::Texts(ids.iter().map(String::as_str).collect())];
+            let may: Vec<String> = if marks.is_empty() { Vec::new() } else { Fixed::<Text>::new(MARK_ALL, values).load(postgres)? };
+            Ok(may.into_iter().collect())
         }
     }
-    Ok(held)
+}
+
+const LOCK: &str = "SELECT owner FROM lease WHERE owner = ANY (?) ORDER BY owner FOR UPDATE";
+
+/// Keeps others from ending or revoking these leases until the transaction ends; a lease that is gone stays gone. In one order, as
+/// everywhere. On SQLite a transaction that writes is alone anyway.
+pub(super) fn lock(conn: &mut VaultConn, owners: Vec<&str>) -> DbResult<()> {
+    if let AnyConnection::Postgres(postgres) = conn.sql()
+        && !owners.is_empty()
+    {
+        Fixed::<Text>::new(LOCK, [Value::Texts(owners)]).load::<String>(postgres)?;
+    }
+    Ok(())
+}
+
+/// Takes every letter of a campaign out of its workers' hands, but those at their last dot, and forbids any further one. Whoever held one
+/// finds that out before the dot and sends nothing. Answers how many.
+pub fn recall(conn: &mut VaultConn, campaign: CampaignNumber) -> DbResult<usize> {
+    let open: Vec<String> =
+        lease::table.filter(lease::campaign.eq(i64::from(campaign.0))).order(lease::owner).select(lease::owner).load(conn.sql())?;
+    lock(conn, open.iter().map(String::as_str).collect())?;
+    let mut changes = Changes::default();
+    let mut recalled = 0;
+    for owner in &open {
+        let at_dot: Option<Option<String>> = lease::table.find(owner).select(lease::at_dot).first(conn.sql()).optional()?;
+        let Some(at_dot) = at_dot else { continue };
+        fold(conn, owner, &mut changes)?;
+        recalled += free(conn, owner, at_dot.as_deref())?;
+        diesel::update(lease::table.find(owner)).set(lease::revoked.eq(true)).execute(conn.sql())?;
+    }
+    changes.write(conn)?;
+    Ok(recalled)
 }
 
 /// Keeps the leases of these owners until `until`; answers how many.
@@ -179,13 +214,13 @@ pub fn renew(conn: &mut VaultConn, owners: &BTreeSet<String>, until: Timestamp) 
     set_end(conn, until.as_millisecond(), |owner| owners.contains(owner))
 }
 
-/// Ends the leases of these owners: their workers have left, and everything they said is written. [`expire_leases`] then takes them back.
-/// Answers how many.
+/// Ends the leases of these owners: their workers have left, and everything they said is written. [`expire_leases`] then takes the
+/// letters back. Answers how many.
 pub fn let_go(conn: &mut VaultConn, owners: &BTreeSet<String>) -> DbResult<usize> {
     set_end(conn, 0, |owner| owners.contains(owner))
 }
 
-/// Ends the leases that earlier processes of `node` left behind; those of `process` stay. [`expire_leases`] then takes them back.
+/// Ends the leases that earlier processes of `node` left behind; those of `process` stay. [`expire_leases`] then takes the letters back.
 /// Owners are written `node/process/batch`. Answers how many.
 pub fn end_leases(conn: &mut VaultConn, node: &str, process: &str) -> DbResult<usize> {
     let (of_node, of_process) = (format!("{node}/"), format!("{node}/{process}/"));
@@ -193,81 +228,63 @@ pub fn end_leases(conn: &mut VaultConn, node: &str, process: &str) -> DbResult<u
 }
 
 fn set_end(conn: &mut VaultConn, until: i64, is_meant: impl Fn(&str) -> bool) -> DbResult<usize> {
+    let owners: Vec<String> = lease::table.order(lease::owner).select(lease::owner).load(conn.sql())?;
     let mut changed = 0;
-    for state in [LEASED, COMMITTING] {
-        for owner in owners(conn, state, i64::MAX)?.into_iter().filter(|owner| is_meant(owner)) {
-            let held = in_hands(state).filter(mailing::lease_owner.eq(owner));
-            changed += diesel::update(held).set(mailing::lease_until.eq(until)).execute(conn.sql())?;
-        }
+    for owner in owners.iter().filter(|owner| is_meant(owner)) {
+        changed += diesel::update(lease::table.find(owner)).set(lease::ends_at.eq(until)).execute(conn.sql())?;
     }
     Ok(changed)
 }
 
-/// Who holds leases that end by a moment, each once and in order.
-fn owners(conn: &mut VaultConn, state: &'static str, until: i64) -> DbResult<BTreeSet<String>> {
-    let owners: Vec<Option<String>> =
-        in_hands(state).filter(mailing::lease_until.le(until)).select(mailing::lease_owner).distinct().load(conn.sql())?;
-    Ok(owners.into_iter().flatten().collect())
-}
-
 /// Whether a lease has ended: looking costs no commit.
 pub fn has_ended(conn: &mut VaultConn, now: Timestamp) -> DbResult<bool> {
-    for state in [LEASED, COMMITTING] {
-        let ended = in_hands(state).filter(mailing::lease_until.le(now.as_millisecond()));
-        if diesel::select(diesel::dsl::exists(ended)).get_result(conn.sql())? {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    let ended = lease::table.filter(lease::ends_at.le(now.as_millisecond()));
+    Ok(diesel::select(diesel::dsl::exists(ended)).get_result(conn.sql())?)
 }
 
-/// Takes leases back that ended without a word: what was not yet at the last dot is queued again, the rest is unknown and stays so. Those
-/// of the owners in `spared` are left alone: they live, and only the database was away for longer than a lease. Answers how many of each.
+/// Takes leases back that ended without a word: first what came to an end is written; then what was not yet at the last dot is queued
+/// again, and the rest is unknown and stays so. Those of the owners in `spared` are left alone: they live, and only the database was
+/// away for longer than a lease. Answers how many letters of each.
 pub fn expire_leases(conn: &mut VaultConn, now: Timestamp, mint: Mint, spared: &BTreeSet<String>) -> DbResult<(usize, usize)> {
-    let ended = |state: &'static str| in_hands(state).filter(mailing::lease_until.le(now.as_millisecond()));
-    type Lost = (String, i64, String, String, Option<String>);
-    let mut lost: Vec<Lost> = ended(COMMITTING)
-        .select((mailing::id, mailing::campaign, mailing::pseudonym, mailing::part, mailing::lease_owner))
-        .load(conn.sql())?;
-    // In one order everywhere. Asked for it, SQLite would walk through the whole table by its key.
-    lost.sort_unstable();
-    let mut unknown = 0;
+    let ended = || lease::table.filter(lease::ends_at.le(now.as_millisecond())).order(lease::owner).select(lease::owner);
+    let owners: Vec<String> = ended().load(conn.sql())?;
+    let owners: Vec<&str> = owners.iter().map(String::as_str).filter(|owner| !spared.contains(*owner)).collect();
+    lock(conn, owners.clone())?;
+    // Asked again: on PostgreSQL a lease may have been renewed, or taken back by another node, before it was locked.
+    let still: BTreeSet<String> = ended().load::<String>(conn.sql())?.into_iter().collect();
     let mut changes = Changes::default();
-    for (id, campaign, pseudonym, part, owner) in &lost {
-        if owner.as_ref().is_some_and(|owner| spared.contains(owner)) {
-            continue;
-        }
-        // The state is asked again: on PostgreSQL the answer may have been written, or another node have been here, in between.
-        let set = (mailing::state.eq("unknown"), mailing::finished_at.eq(now.as_millisecond()), mailing::lease_owner.eq(None::<String>));
-        if diesel::update(ended(COMMITTING).filter(mailing::id.eq(id))).set(set).execute(conn.sql())? == 0 {
-            continue;
-        }
-        unknown += 1;
-        changes.add(*campaign, part, "unknown", "", 1);
-        let (id, pseudonym) = (read("a mailing id", id)?, read("a pseudonym", pseudonym)?);
-        let event = EventId::from_bytes(mint());
-        insert_outcome(conn, &id, campaign_number(*campaign)?, pseudonym, OutcomeKind::Uncertain, "", None, now.as_millisecond(), event)?;
-    }
-    let mut requeued = 0;
-    for owner in owners(conn, LEASED, now.as_millisecond())?.difference(spared) {
-        requeued += diesel::update(ended(LEASED).filter(mailing::lease_owner.eq(owner))).set(FREED).execute(conn.sql())?;
+    let mut taken = (0, 0);
+    for owner in owners.into_iter().filter(|owner| still.contains(*owner)) {
+        let (requeued, unknown) = settle(conn, owner, now, mint, &mut changes)?;
+        taken = (taken.0 + requeued, taken.1 + unknown);
     }
     changes.write(conn)?;
-    Ok((requeued, unknown))
+    Ok(taken)
 }
 
-/// Leases that have not ended, of any owner: zero when nobody sends.
-pub fn leases_open(conn: &mut VaultConn) -> DbResult<i64> {
-    Ok(mailing::table.filter(mailing::state.eq_any(["leased", "committing"])).count().get_result(conn.sql())?)
+/// Ends the lease of an owner none of whose letters was tried: they are queued again at once.
+pub fn drop_lease(conn: &mut VaultConn, owner: &str) -> DbResult<()> {
+    lock(conn, vec![owner])?;
+    free(conn, owner, None)?;
+    diesel::delete(lease::table.find(owner)).execute(conn.sql())?;
+    Ok(())
 }
+
+/// Letters in workers' hands, and leases that stand: zero of both when nobody sends and nothing waits to be taken back.
+pub fn leases_open(conn: &mut VaultConn) -> DbResult<(i64, i64)> {
+    let letters = mailing::table.filter(mailing::state.eq("leased")).count().get_result(conn.sql())?;
+    Ok((letters, lease::table.count().get_result(conn.sql())?))
+}
+
+const NEXT_DUE: &str = "SELECT MIN(due_at) FROM mailing WHERE campaign = ? AND state = 'queued'";
 
 /// When the next mailing of a campaign is due, if any is queued.
 pub fn next_due(conn: &mut VaultConn, campaign: CampaignNumber) -> DbResult<Option<Timestamp>> {
-    let earliest: Option<i64> = mailing::table
-        .filter(mailing::campaign.eq(i64::from(campaign.0)))
-        .filter(literally(QUEUED))
-        .select(diesel::dsl::min(mailing::due_at))
-        .first(conn.sql())?;
+    let next = Fixed::<Nullable<BigInt>>::new(NEXT_DUE, [Value::Number(i64::from(campaign.0))]);
+    let earliest: Option<i64> = match conn.sql() {
+        AnyConnection::Sqlite(sqlite) => next.get_result(sqlite)?,
+        AnyConnection::Postgres(postgres) => next.get_result(postgres)?,
+    };
     earliest.map(moment).transpose()
 }
 

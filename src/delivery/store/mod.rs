@@ -1,11 +1,15 @@
 //! The only SQL of letters on their way.
 //!
-//! Cast: `plan` (mailings planned and let go), `lease` (who holds which), `finish` (what became of them), `outcome` (what the ledger is
-//! to learn), `tally` (how many are where), `judged` (what breakers saw).
+//! Cast: `plan` (mailings planned and let go), `lease` (who holds which), `finish` (what became of them, one row each), `fold` (the same,
+//! brought to where it is looked for), `outcome` (what the ledger is to learn), `tally` (how many are where), `judged` (what breakers saw),
+//! `fixed` (statements kept prepared).
 //!
-//! A lease is one conditional update; finishing is one too, so that of two workers only the holder's word counts.
+//! Everything a holder says asks for its lease again, so that of two workers only the holder's word counts. Locks are taken in one order
+//! everywhere: leases by owner, letters, then counts.
 
 mod finish;
+mod fixed;
+mod fold;
 mod judged;
 mod lease;
 mod outcome;
@@ -19,26 +23,22 @@ use jiff::Timestamp;
 use crate::db::{DbError, DbResult};
 use crate::ids::{CampaignNumber, VariantNumber};
 
-pub use finish::{accepted_since, finish, forget_pace, refund_day, reserve_day, skip_waiting};
+pub use finish::{Said, accepted_since, forget_pace, refund_day, reserve_day, skip_waiting, write_down};
 pub use judged::{add_judged, forget_judged, forget_judged_before, judged};
 pub use lease::{
-    commit_to, end_leases, expire_leases, give_back, gone, has_ended, lease, lease_within, leases_open, let_go, next_due, recall, renew,
-    seen, withhold,
+    drop_lease, end_leases, expire_leases, gone, has_ended, lease, lease_within, leases_open, let_go, mark, next_due, recall, renew, seen,
 };
-pub use outcome::{add_outcome, by_pseudonym, fates, mark_relayed, outcomes_waiting, pseudonyms};
+pub use outcome::{add_outcome, by_pseudonym, fates, forget_relayed, outcomes_waiting, pseudonyms};
 pub use plan::{
     Enrolment, choose_for_rest, claim_enrolment, drawn, drop_enrolment, end_enrolment, keep_enrolment, plan, planned_holdout, planned_rest,
-    planned_test, release, release_rest, rest_is_planned, set_start, start, test_is_planned, test_is_waiting, unplan,
+    planned_test, release, release_rest, rest_is_planned, set_start, start, test_is_planned, unplan,
 };
-pub use tally::{counts, counts_of_rows, forget, reasons};
+pub use tally::{counts, counts_of_rows, forget, reasons, test_is_waiting};
 
 /// States as literals, not as bound values: only then both engines see that a partial index covers the question.
 const QUEUED: &str = "mailing.state = 'queued'";
-const LEASED: &str = "mailing.state = 'leased'";
-const COMMITTING: &str = "mailing.state = 'committing'";
 const PLANNED_TEST: &str = "mailing.part = 'test' AND mailing.state = 'planned'";
 const PLANNED_REST: &str = "mailing.part = 'rest' AND mailing.state = 'planned'";
-const OPEN_TEST: &str = "mailing.part = 'test' AND mailing.state IN ('planned', 'queued', 'leased', 'committing')";
 
 /// A condition that holds no value from outside.
 fn literally(condition: &'static str) -> SqlLiteral<Bool> {

@@ -3,19 +3,19 @@
 use diesel::prelude::*;
 use jiff::Timestamp;
 
+use super::fixed::{Fixed, Value};
 use super::{campaign_number, moment, read};
-use crate::db::{DbError, DbResult, VaultConn};
+use crate::db::{AnyConnection, DbError, DbResult, VaultConn};
 use crate::delivery::mailing::{Attempt, Fate, Found, Outcome, OutcomeKind};
 use crate::delivery::schema::{attempt, mailing, outcome};
-use crate::ids::{CampaignNumber, EventId, MailingId, Pseudonym, RecordingMode, SubscriberId};
+use crate::ids::{CampaignNumber, EventId, Pseudonym, RecordingMode, SubscriberId};
 
-/// How many outcomes one statement marks.
-const MARKED_TOGETHER: usize = 250;
+/// How many outcomes one statement of PostgreSQL takes away.
+const TAKEN_TOGETHER: usize = 10_000;
 
 #[allow(clippy::too_many_arguments)] // One row, column by column; a struct for it would be written and read once.
 pub(super) fn insert_outcome(
     conn: &mut VaultConn,
-    mailing_id: &MailingId,
     campaign: CampaignNumber,
     pseudonym: Pseudonym,
     kind: OutcomeKind,
@@ -27,7 +27,6 @@ pub(super) fn insert_outcome(
     diesel::insert_into(outcome::table)
         .values((
             outcome::id.eq(event.to_string()),
-            outcome::mailing_id.eq(mailing_id.to_string()),
             outcome::campaign.eq(i64::from(campaign.0)),
             outcome::pseudonym.eq(pseudonym.to_string()),
             outcome::kind.eq(kind.as_str()),
@@ -64,17 +63,16 @@ pub fn pseudonyms(conn: &mut VaultConn, subscriber: SubscriberId) -> DbResult<Ve
     texts.iter().map(|text| read("a pseudonym", text)).collect()
 }
 
+const COME_BACK: &str = "INSERT INTO came_back (mailing_id, kind) VALUES (?, ?) ON CONFLICT DO NOTHING";
+
 /// Records something that happened to a mailing after it was sent, once per kind; answers whether it was new.
 pub fn add_outcome(conn: &mut VaultConn, found: &Found, kind: OutcomeKind, reason: &str, now: Timestamp, event: EventId) -> DbResult<bool> {
-    let known: i64 = outcome::table
-        .filter(outcome::mailing_id.eq(found.id.to_string()))
-        .filter(outcome::kind.eq(kind.as_str()))
-        .count()
-        .get_result(conn.sql())?;
-    if known > 0 {
+    let mailing = found.id.to_string();
+    let values = [Value::Text(&mailing), Value::Text(kind.as_str())];
+    if Fixed::new(COME_BACK, values).run(conn)? == 0 {
         return Ok(false);
     }
-    insert_outcome(conn, &found.id, found.campaign, found.pseudonym, kind, reason, None, now.as_millisecond(), event)?;
+    insert_outcome(conn, found.campaign, found.pseudonym, kind, reason, None, now.as_millisecond(), event)?;
     Ok(true)
 }
 
@@ -83,8 +81,7 @@ type OutcomeRow = (String, i64, String, String, String, Option<String>, i64);
 /// Up to `limit` outcomes the ledger has not learned of, the oldest first.
 pub fn outcomes_waiting(conn: &mut VaultConn, limit: i64) -> DbResult<Vec<Outcome>> {
     let rows: Vec<OutcomeRow> = outcome::table
-        .filter(diesel::dsl::not(outcome::relayed))
-        .order(outcome::at)
+        .order((outcome::at, outcome::id))
         .limit(limit)
         .select((outcome::id, outcome::campaign, outcome::pseudonym, outcome::kind, outcome::reason, outcome::recording, outcome::at))
         .load(conn.sql())?;
@@ -106,11 +103,25 @@ pub fn outcomes_waiting(conn: &mut VaultConn, limit: i64) -> DbResult<Vec<Outcom
         .collect()
 }
 
-/// Notes that the ledger has these.
-pub fn mark_relayed(conn: &mut VaultConn, outcomes: &[Outcome]) -> DbResult<()> {
-    for done in outcomes.chunks(MARKED_TOGETHER) {
-        let ids: Vec<String> = done.iter().map(|outcome| outcome.event.to_string()).collect();
-        diesel::update(outcome::table.filter(outcome::id.eq_any(ids))).set(outcome::relayed.eq(true)).execute(conn.sql())?;
+const FORGET: &str = "DELETE FROM outcome WHERE at = ? AND id = ?";
+const FORGET_ALL: &str = "DELETE FROM outcome USING unnest(?, ?) AS told (at, id) WHERE outcome.at = told.at AND outcome.id = told.id";
+
+/// Takes these away: the ledger has them.
+pub fn forget_relayed(conn: &mut VaultConn, outcomes: &[Outcome]) -> DbResult<()> {
+    for told in outcomes.chunks(TAKEN_TOGETHER) {
+        let ids: Vec<String> = told.iter().map(|outcome| outcome.event.to_string()).collect();
+        let moments: Vec<i64> = told.iter().map(|outcome| outcome.at.as_millisecond()).collect();
+        match conn.sql() {
+            AnyConnection::Sqlite(sqlite) => {
+                for (at, id) in moments.into_iter().zip(&ids) {
+                    Fixed::<()>::new(FORGET, [Value::Number(at), Value::Text(id)]).execute(sqlite)?;
+                }
+            }
+            AnyConnection::Postgres(postgres) => {
+                let values = [Value::Numbers(moments), Value::Texts(ids.iter().map(String::as_str).collect())];
+                Fixed::<()>::new(FORGET_ALL, values).execute(postgres)?;
+            }
+        }
     }
     Ok(())
 }
@@ -141,7 +152,9 @@ pub fn fates(conn: &mut VaultConn, subscriber: SubscriberId) -> DbResult<Vec<Fat
 fn attempts(conn: &mut VaultConn, mailing: &str) -> DbResult<Vec<(Timestamp, String, Attempt)>> {
     let rows: Vec<AttemptRow> = attempt::table
         .filter(attempt::mailing_id.eq(mailing))
-        .order((attempt::at, attempt::id))
+        // A letter that was not tried after all has no stage.
+        .filter(attempt::stage.ne(""))
+        .order(attempt::number)
         .select((attempt::at, attempt::verdict, attempt::relay, attempt::stage, attempt::code, attempt::enhanced, attempt::text))
         .load(conn.sql())?;
     rows.into_iter()

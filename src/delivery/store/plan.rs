@@ -9,7 +9,7 @@ use diesel::prelude::*;
 use jiff::{SignedDuration, Timestamp};
 
 use super::tally::Changes;
-use super::{OPEN_TEST, PLANNED_REST, PLANNED_TEST, literally, moment, read, variant};
+use super::{PLANNED_REST, PLANNED_TEST, literally, moment, read, variant};
 use crate::db::{AnyConnection, DbResult, VaultConn};
 use crate::delivery::mailing::{Drawn, NewMailing, Planned};
 use crate::delivery::schema::{enrolment, mailing, schedule};
@@ -300,12 +300,6 @@ pub fn choose_for_rest(conn: &mut VaultConn, campaign: CampaignNumber, variant: 
     let Some(first) = first else { return Ok(0) };
     let step = open().filter(mailing::position.ge(first)).filter(mailing::position.lt(first.saturating_add(STEP)));
     Ok(diesel::update(step).set(mailing::variant.eq(i32::from(variant.0))).execute(conn.sql())?)
-}
-
-/// Whether mailings of the test still have to leave.
-pub fn test_is_waiting(conn: &mut VaultConn, campaign: CampaignNumber) -> DbResult<bool> {
-    let waiting = mailing::table.filter(mailing::campaign.eq(i64::from(campaign.0))).filter(literally(OPEN_TEST));
-    Ok(diesel::select(diesel::dsl::exists(waiting)).get_result(conn.sql())?)
 }
 
 /// Whether mailings of the test still wait to be let go.

@@ -1,45 +1,47 @@
 //! How many mailings are where, kept beside them: every change of state that these functions make is counted in its own transaction.
 //!
-//! Cast: [`Changes`] (gathered, then written last and in one order, so that two writers wait for each other and never in a circle),
-//! [`counts`], [`reasons`], [`counts_of_rows`] (the same by looking at every row, for the conservation law).
+//! Cast: [`Changes`] (gathered, the pace with them, then written last and in one order, so that two writers wait for each other and never
+//! in a circle), [`counts`], [`reasons`], [`counts_of_rows`] (the same by looking at every row, for the conservation law).
 
 use std::collections::BTreeMap;
 
 use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Text};
 
-use super::lease::in_hands;
-use super::{COMMITTING, LEASED};
+use super::fixed::{Fixed, Value};
+use super::fold::add_pace;
 use crate::db::{AnyConnection, DbError, DbResult, VaultConn};
 use crate::delivery::mailing::{Counts, Reason};
-use crate::delivery::schema::{mailing, mailing_tally};
+use crate::delivery::schema::{mailing, mailing_tally, outcome};
 use crate::ids::{CampaignNumber, SubscriberId};
 
-/// Counts to be changed: by campaign, part, state and reason.
+/// Counts to be changed: by campaign, part, state and reason; accepted letters by relay, campaign and minute.
 #[derive(Default)]
-pub(super) struct Changes(BTreeMap<(i64, String, String, String), i64>);
+pub(super) struct Changes {
+    tallies: BTreeMap<(i64, String, String, String), i64>,
+    pace: BTreeMap<(String, i64, i64), i64>,
+}
+
+const ADD: &str = "INSERT INTO mailing_tally (campaign, part, state, reason, value) VALUES (?, ?, ?, ?, ?) \
+     ON CONFLICT (campaign, part, state, reason) DO UPDATE SET value = mailing_tally.value + excluded.value";
 
 impl Changes {
     pub fn add(&mut self, campaign: i64, part: &str, state: &str, reason: &str, by: i64) {
-        *self.0.entry((campaign, part.to_owned(), state.to_owned(), reason.to_owned())).or_default() += by;
+        *self.tallies.entry((campaign, part.to_owned(), state.to_owned(), reason.to_owned())).or_default() += by;
+    }
+
+    pub fn add_pace(&mut self, relay: &str, campaign: i64, minute: i64, accepted: i64) {
+        *self.pace.entry((relay.to_owned(), campaign, minute)).or_default() += accepted;
     }
 
     /// Call after everything else in the transaction.
     pub fn write(self, conn: &mut VaultConn) -> DbResult<()> {
-        for ((campaign, part, state, reason), by) in self.0.into_iter().filter(|(_, by)| *by != 0) {
-            let row = (
-                mailing_tally::campaign.eq(campaign),
-                mailing_tally::part.eq(part),
-                mailing_tally::state.eq(state),
-                mailing_tally::reason.eq(reason),
-                mailing_tally::value.eq(by),
-            );
-            let key = (mailing_tally::campaign, mailing_tally::part, mailing_tally::state, mailing_tally::reason);
-            let insert = diesel::insert_into(mailing_tally::table).values(row);
-            let more = mailing_tally::value.eq(mailing_tally::value + by);
-            match conn.sql() {
-                AnyConnection::Sqlite(sqlite) => insert.on_conflict(key).do_update().set(more).execute(sqlite)?,
-                AnyConnection::Postgres(postgres) => insert.on_conflict(key).do_update().set(more).execute(postgres)?,
-            };
+        for ((relay, campaign, minute), accepted) in &self.pace {
+            add_pace(conn, relay, *campaign, *minute, *accepted)?;
+        }
+        for ((campaign, part, state, reason), by) in self.tallies.iter().filter(|(_, by)| **by != 0) {
+            let values = [Value::Number(*campaign), Value::Text(part), Value::Text(state), Value::Text(reason), Value::Number(*by)];
+            Fixed::new(ADD, values).run(conn)?;
         }
         Ok(())
     }
@@ -48,6 +50,16 @@ impl Changes {
 /// How many mailings of a campaign are where; `part` narrows it to `test`, `rest` or `holdout`. Costs the same whatever the campaign's
 /// size.
 pub fn counts(conn: &mut VaultConn, campaign: CampaignNumber, part: Option<&str>) -> DbResult<Counts> {
+    let mut counts = tallied(conn, campaign, part)?;
+    // Read a moment later than the tallies: what was finished or taken in between must not be counted twice.
+    let open = counts.enrolled.saturating_sub(counts.finished() + counts.planned);
+    counts.in_hand = in_hand(conn, campaign, part)?.min(open);
+    counts.queued = open - counts.in_hand;
+    Ok(counts)
+}
+
+/// Without those that are queued or in hand.
+fn tallied(conn: &mut VaultConn, campaign: CampaignNumber, part: Option<&str>) -> DbResult<Counts> {
     let rows: Vec<(String, String, i64)> = mailing_tally::table
         .filter(mailing_tally::campaign.eq(i64::from(campaign.0)))
         .select((mailing_tally::part, mailing_tally::state, mailing_tally::value))
@@ -58,21 +70,25 @@ pub fn counts(conn: &mut VaultConn, campaign: CampaignNumber, part: Option<&str>
             add(&mut counts, &state, value.unsigned_abs())?;
         }
     }
-    // Read a moment later than the tallies: what was finished or taken in between must not be counted twice.
-    let open = counts.enrolled.saturating_sub(counts.finished() + counts.planned);
-    counts.in_hand = in_hand(conn, campaign, part)?.min(open);
-    counts.queued = open - counts.in_hand;
     Ok(counts)
 }
 
+const IN_HAND: &str = "SELECT mailing.part, COUNT(*) FROM lease \
+     JOIN mailing ON mailing.state = 'leased' AND mailing.lease_owner = lease.owner WHERE lease.campaign = ? GROUP BY mailing.part";
+
 fn in_hand(conn: &mut VaultConn, campaign: CampaignNumber, part: Option<&str>) -> DbResult<u64> {
-    let mut count = 0;
-    for state in [LEASED, COMMITTING] {
-        let held: Vec<(i64, String)> = in_hands(state).select((mailing::campaign, mailing::part)).load(conn.sql())?;
-        let is_meant = |(of, held): &&(i64, String)| *of == i64::from(campaign.0) && part.is_none_or(|part| part == held);
-        count += held.iter().filter(is_meant).count() as u64;
-    }
-    Ok(count)
+    let held = Fixed::<(Text, BigInt)>::new(IN_HAND, [Value::Number(i64::from(campaign.0))]);
+    let held: Vec<(String, i64)> = match conn.sql() {
+        AnyConnection::Sqlite(sqlite) => held.load(sqlite)?,
+        AnyConnection::Postgres(postgres) => held.load(postgres)?,
+    };
+    Ok(held.iter().filter(|(held, _)| part.is_none_or(|part| part == held)).map(|(_, count)| count.unsigned_abs()).sum())
+}
+
+/// Whether mailings of the test still have to leave, or are on their way.
+pub fn test_is_waiting(conn: &mut VaultConn, campaign: CampaignNumber) -> DbResult<bool> {
+    let counts = tallied(conn, campaign, Some("test"))?;
+    Ok(counts.enrolled > counts.finished())
 }
 
 /// The same by looking at every row: slow, and right whatever the tallies say. `enrolled` is the tally's, so that it can be compared.
@@ -94,7 +110,7 @@ fn add(counts: &mut Counts, state: &str, count: u64) -> DbResult<()> {
         "enrolled" => counts.enrolled += count,
         "planned" => counts.planned += count,
         "queued" => counts.queued += count,
-        "leased" | "committing" => counts.in_hand += count,
+        "leased" => counts.in_hand += count,
         "accepted" => counts.accepted += count,
         "refused" => counts.refused += count,
         "failed" => counts.failed += count,
@@ -122,20 +138,25 @@ pub fn reasons(conn: &mut VaultConn, campaign: CampaignNumber) -> DbResult<Vec<R
     Ok(reasons)
 }
 
-/// Takes a person's mailings away, and out of the counts: before the person is deleted. Answers how many.
+/// Takes a person's mailings away, with what waits for the ledger, and out of the counts: before the person is deleted. Answers how many.
 pub fn forget(conn: &mut VaultConn, subscriber: SubscriberId) -> DbResult<usize> {
-    let rows: Vec<(i64, String, String, Option<String>)> = mailing::table
-        .filter(mailing::subscriber_id.eq(subscriber.to_string()))
-        .select((mailing::campaign, mailing::part, mailing::state, mailing::reason))
-        .load(conn.sql())?;
+    let of_person = || mailing::table.filter(mailing::subscriber_id.eq(subscriber.to_string()));
+    let states =
+        of_person().order(mailing::id).select((mailing::campaign, mailing::part, mailing::state, mailing::reason, mailing::pseudonym));
+    let rows: Vec<(i64, String, String, Option<String>, String)> = match conn.sql() {
+        AnyConnection::Sqlite(sqlite) => states.load(sqlite)?,
+        // What is counted out must be what is deleted: a worker may be writing down what became of a letter.
+        AnyConnection::Postgres(postgres) => states.for_update().load(postgres)?,
+    };
     let mut changes = Changes::default();
-    for (campaign, part, state, reason) in &rows {
+    for (campaign, part, state, reason, pseudonym) in &rows {
         changes.add(*campaign, part, "enrolled", "", -1);
-        if !["queued", "leased", "committing"].contains(&state.as_str()) {
+        if !["queued", "leased"].contains(&state.as_str()) {
             changes.add(*campaign, part, state, if is_final(state) { reason.as_deref().unwrap_or_default() } else { "" }, -1);
         }
+        diesel::delete(outcome::table.filter(outcome::pseudonym.eq(pseudonym))).execute(conn.sql())?;
     }
-    diesel::delete(mailing::table.filter(mailing::subscriber_id.eq(subscriber.to_string()))).execute(conn.sql())?;
+    diesel::delete(of_person()).execute(conn.sql())?;
     changes.write(conn)?;
     Ok(rows.len())
 }

@@ -1,0 +1,123 @@
+//! Statements whose text never changes, kept prepared.
+//!
+//! Cast: [`Fixed`] (a statement with its values), [`Value`].
+//!
+//! The query builder prepares anew, every time, whatever holds a literal condition, a list of values or a conflict clause: for statements
+//! asked with every letter or batch that costs more than answering them. Texts here are constants; values are bound, never written in.
+
+use std::marker::PhantomData;
+
+use diesel::backend::Backend;
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::result::Error;
+use diesel::serialize::ToSql;
+use diesel::sql_types::{Array, BigInt, HasSqlType, Nullable, Text};
+use diesel::sqlite::Sqlite;
+
+use crate::db::{AnyConnection, DbResult, VaultConn};
+
+/// A statement with a `?` for each of its values; `Row` is what its rows are made of.
+pub(super) struct Fixed<'a, Row = ()> {
+    text: &'static str,
+    values: Vec<Value<'a>>,
+    row: PhantomData<Row>,
+}
+
+/// A value of a statement; arrays exist on PostgreSQL only.
+pub(super) enum Value<'a> {
+    Text(&'a str),
+    MaybeText(Option<&'a str>),
+    Number(i64),
+    MaybeNumber(Option<i64>),
+    Texts(Vec<&'a str>),
+    MaybeTexts(Vec<Option<&'a str>>),
+    Numbers(Vec<i64>),
+    MaybeNumbers(Vec<Option<i64>>),
+}
+
+impl<'a, Row> Fixed<'a, Row> {
+    pub fn new(text: &'static str, values: impl Into<Vec<Value<'a>>>) -> Self {
+        Self { text, values: values.into(), row: PhantomData }
+    }
+
+    /// The text between the values, each with the value after it.
+    fn pieces(&self) -> impl Iterator<Item = (&'static str, Option<&Value<'a>>)> {
+        self.text.split('?').zip(self.values.iter().map(Some).chain([None]))
+    }
+}
+
+impl Fixed<'_> {
+    /// Answers how many rows it changed.
+    pub fn run(self, conn: &mut VaultConn) -> DbResult<usize> {
+        Ok(match conn.sql() {
+            AnyConnection::Sqlite(sqlite) => self.execute(sqlite)?,
+            AnyConnection::Postgres(postgres) => self.execute(postgres)?,
+        })
+    }
+}
+
+/// Binds a value that both engines have; answers whether it is one.
+fn bind<'b, DB>(out: &mut AstPass<'_, 'b, DB>, value: &'b Value<'_>) -> QueryResult<bool>
+where
+    DB: Backend + HasSqlType<Text> + HasSqlType<BigInt>,
+    str: ToSql<Text, DB>,
+    i64: ToSql<BigInt, DB>,
+    Option<&'b str>: ToSql<Nullable<Text>, DB>,
+    Option<i64>: ToSql<Nullable<BigInt>, DB>,
+{
+    match value {
+        Value::Text(text) => out.push_bind_param::<Text, str>(text)?,
+        Value::MaybeText(text) => out.push_bind_param::<Nullable<Text>, Option<&'b str>>(text)?,
+        Value::Number(number) => out.push_bind_param::<BigInt, i64>(number)?,
+        Value::MaybeNumber(number) => out.push_bind_param::<Nullable<BigInt>, Option<i64>>(number)?,
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+impl<Row> QueryFragment<Sqlite> for Fixed<'_, Row> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        for (text, value) in self.pieces() {
+            out.push_sql(text);
+            if let Some(value) = value
+                && !bind(&mut out, value)?
+            {
+                return Err(Error::QueryBuilderError("an array is given to SQLite".into()));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<Row> QueryFragment<Pg> for Fixed<'_, Row> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        for (text, value) in self.pieces() {
+            out.push_sql(text);
+            match value {
+                Some(Value::Texts(texts)) => out.push_bind_param::<Array<Text>, _>(texts)?,
+                Some(Value::MaybeTexts(texts)) => out.push_bind_param::<Array<Nullable<Text>>, _>(texts)?,
+                Some(Value::Numbers(numbers)) => out.push_bind_param::<Array<BigInt>, _>(numbers)?,
+                Some(Value::MaybeNumbers(numbers)) => out.push_bind_param::<Array<Nullable<BigInt>>, _>(numbers)?,
+                Some(value) => {
+                    bind(&mut out, value)?;
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Known by its text: statements differ in nothing else.
+impl<Row> QueryId for Fixed<'_, Row> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<Row> Query for Fixed<'_, Row> {
+    type SqlType = Row;
+}
+
+impl<Row, Connection> RunQueryDsl<Connection> for Fixed<'_, Row> {}
