@@ -45,6 +45,18 @@ fn read_sixteen(what: &'static str, text: &str) -> Result<[u8; 16], InvalidId> {
     bytes.try_into().map_err(|_| invalid())
 }
 
+/// The 26 characters of an identifier.
+#[derive(Debug, Clone, Copy)]
+pub struct IdText([u8; 26]);
+
+impl IdText {
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        // Characters of base32 are always UTF-8.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
 // Four ids share this shape; each stays a type of its own so that the compiler tells them apart.
 macro_rules! sixteen_byte_id {
     ($(#[$doc:meta])* $name:ident, $what:literal) => {
@@ -61,6 +73,13 @@ macro_rules! sixteen_byte_id {
             /// The 16 bytes.
             pub const fn as_bytes(&self) -> &[u8; 16] {
                 &self.0
+            }
+
+            /// Its text, without memory of its own: for where there are very many.
+            pub fn text(&self) -> IdText {
+                let mut text = [0; 26];
+                base32().encode_mut(&self.0, &mut text);
+                IdText(text)
             }
         }
 

@@ -21,8 +21,8 @@ use diesel::connection::{AnsiTransactionManager, TransactionManager};
 use diesel::r2d2::{CustomizeConnection, ManageConnection, Pool, R2D2Connection};
 use diesel::{Connection as _, PgConnection, SqliteConnection};
 
-pub use diesel_migrations::EmbeddedMigrations;
 pub use engine::AnyConnection;
+pub use migrate::Step;
 
 /// The room of people.
 #[derive(Debug, Clone, Copy)]
@@ -162,18 +162,20 @@ fn redact(url: &str) -> String {
 pub trait Room: Send + Sync + 'static {
     /// The word used in messages.
     const NAME: &'static str;
-    /// The embedded migrations.
-    const MIGRATIONS: EmbeddedMigrations;
+    /// How its tables came to be, step by step.
+    const MIGRATIONS: &'static [Step];
 }
 
 impl Room for Vault {
     const NAME: &'static str = "vault";
-    const MIGRATIONS: EmbeddedMigrations = diesel_migrations::embed_migrations!("migrations/vault");
+    const MIGRATIONS: &'static [Step] =
+        &[Step { name: "2026-11-22-000000_foundation", up: include_str!("../../migrations/vault/2026-11-22-000000_foundation/up.sql") }];
 }
 
 impl Room for Ledger {
     const NAME: &'static str = "ledger";
-    const MIGRATIONS: EmbeddedMigrations = diesel_migrations::embed_migrations!("migrations/ledger");
+    const MIGRATIONS: &'static [Step] =
+        &[Step { name: "2026-11-22-000000_foundation", up: include_str!("../../migrations/ledger/2026-11-22-000000_foundation/up.sql") }];
 }
 
 /// One connection, typed by its room.

@@ -1,7 +1,7 @@
 //! A letter's hits judged together, some time after they came: the second pass over what is stored.
 //!
 //! Cast: [`step`] (what is due), [`campaign`] (a whole campaign at once: before its look, or after a change of rules), [`Round`] (what a
-//! step did), [`Changes`] (hits by class before and after), [`expect`] (the projection tells which letters got hits).
+//! step did), [`Changes`] (hits by class before and after), [`save_expecting`] (the projection tells which letters got hits).
 //!
 //! Hits, states, counts and the next moment to look change in one transaction, so that counts can be derived again at any time. What the
 //! immediate rules said is never changed. Hits become final a day after they came; their times are cut to the hour then, here and in
@@ -24,6 +24,8 @@ use crate::signal::{Class, HitKind, Verdict};
 
 /// Most recipients judged in one transaction.
 pub const STEP: i64 = 500;
+/// Milliseconds that a letter may be looked at before it has been quiet for long enough: it is looked at again then.
+const EARLY: i64 = 60_000;
 
 /// How many different links a variant's letter has; 0 where that is not known.
 pub type LinksOf<'a> = &'a dyn Fn(CampaignNumber, VariantNumber) -> usize;
@@ -82,22 +84,30 @@ struct Move {
     hits: u64,
 }
 
-/// Notes that these events' recipients are to be judged once their letters have been quiet. Call where they are folded into counts.
+/// When the letters of those with hits among the events will have been quiet, and who they are. One moment for all: a little later than
+/// needed for the first of them, and one statement for all. None: there is no hit among the events.
+fn expected(events: &[Event]) -> Option<(i64, BTreeSet<Pseudonym>)> {
+    let hits = || events.iter().filter(|event| event.hit.is_some());
+    let last = hits().map(|event| event.at.as_millisecond()).max()?;
+    let whose = hits().filter_map(|event| match event.whose {
+        Whose::Recipient(pseudonym) => Some(pseudonym),
+        Whose::Arm { .. } => None,
+    });
+    Some((last.saturating_add(QUIET), whose.collect()))
+}
+
+/// Saves states of recipients in the step that folded their events, and when their hits are to be judged; theirs too whose states are as
+/// they were.
 ///
 /// # Errors
 /// When the ledger cannot be written.
-pub fn expect(conn: &mut LedgerConn, events: &[Event]) -> DbResult<()> {
-    let hits = || events.iter().filter(|event| event.hit.is_some());
-    // One moment for all of a step: a little later than needed for the first of them, and one statement for all.
-    let Some(last) = hits().map(|event| event.at.as_millisecond()).max() else { return Ok(()) };
-    let whose: BTreeSet<[u8; 16]> = hits()
-        .filter_map(|event| match event.whose {
-            Whose::Recipient(pseudonym) => Some(*pseudonym.as_bytes()),
-            Whose::Arm { .. } => None,
-        })
-        .collect();
-    let whose: Vec<Pseudonym> = whose.into_iter().map(Pseudonym::from_bytes).collect();
-    store::await_judgement(conn, &whose, Some(last.saturating_add(QUIET)))
+pub fn save_expecting(conn: &mut LedgerConn, states: &[(Pseudonym, State)], events: &[Event]) -> DbResult<()> {
+    let Some((quiet, mut whose)) = expected(events) else { return store::save_states(conn, states) };
+    let (with_hits, others): (Vec<_>, Vec<_>) = states.iter().copied().partition(|(pseudonym, _)| whose.remove(pseudonym));
+    store::save_states_to_judge(conn, &with_hits, quiet)?;
+    store::save_states(conn, &others)?;
+    let unchanged: Vec<Pseudonym> = whose.into_iter().collect();
+    store::await_quiet(conn, &unchanged, quiet, EARLY)
 }
 
 /// Judges the letters that are due by `now`, a bounded number of them.

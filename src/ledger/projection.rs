@@ -60,9 +60,8 @@ pub fn follow(conn: &mut LedgerConn, events: &[Event], before: i64) -> DbResult<
 fn save(conn: &mut LedgerConn, events: &[Event], cursor: i64) -> DbResult<()> {
     let mut subjects = store::placed(conn, &recipients(events))?;
     let (states, changes) = fold(events, &mut subjects);
-    store::save_states(conn, &states)?;
-    store::save_tallies(conn, &changes, cursor)?;
-    judgement::expect(conn, events)
+    judgement::save_expecting(conn, &states, events)?;
+    store::save_tallies(conn, &changes, cursor)
 }
 
 fn recipients(events: &[Event]) -> HashSet<Pseudonym> {
@@ -99,6 +98,8 @@ fn fold(events: &[Event], subjects: &mut HashMap<Pseudonym, Placed>) -> (Vec<(Ps
             changed.push((*pseudonym, placed.state));
         }
     }
+    // Rows that lie together are written together.
+    changed.sort_unstable_by_key(|(pseudonym, _)| *pseudonym);
     (changed, changes)
 }
 

@@ -21,10 +21,10 @@ use crate::ledger::schema::{counter, event, spool, subject, tally, withdrawal};
 use crate::ledger::subject::{Part, State, Subject};
 use crate::signal::{Reasons, Verdict};
 
-pub use append::save_states;
+pub use append::{save_states, save_states_to_judge};
 pub use judgement::{
-    Change, JudgedHit, LetterEvents, await_judgement, cut_shared_hits, has_shared_hits, letters, letters_to_judge, pseudonyms_after,
-    rulesets, save_judgements, to_judge,
+    Change, JudgedHit, LetterEvents, await_judgement, await_quiet, cut_shared_hits, has_shared_hits, letters, letters_to_judge,
+    pseudonyms_after, rulesets, save_judgements, to_judge,
 };
 pub use look::{look, save_look};
 pub use rebuild::{
@@ -174,21 +174,30 @@ pub fn append_hits(conn: &mut LedgerConn, hits: &[Event]) -> DbResult<(usize, us
     // Adding nothing makes a withdrawal wait, or waits for it.
     count(conn, Counter::EventSeq, 0)?;
     let of = |event: &Event| match event.whose {
-        Whose::Recipient(pseudonym) => Some(pseudonym.to_string()),
+        Whose::Recipient(pseudonym) => Some(pseudonym),
         Whose::Arm { .. } => None,
     };
-    let pseudonyms: HashSet<String> = hits.iter().filter_map(of).collect();
-    let withdrawn: HashSet<String> = withdrawal::table
-        .filter(withdrawal::pseudonym.eq_any(pseudonyms))
-        .select(withdrawal::pseudonym)
-        .load::<String>(conn.sql())?
-        .into_iter()
-        .collect();
+    let pseudonyms: HashSet<Pseudonym> = hits.iter().filter_map(of).collect();
+    let withdrawn = withdrawn(conn, &pseudonyms)?;
     if withdrawn.is_empty() {
         return Ok((append(conn, hits)?, 0));
     }
     let kept: Vec<Event> = hits.iter().filter(|hit| of(hit).is_none_or(|pseudonym| !withdrawn.contains(&pseudonym))).cloned().collect();
     Ok((append(conn, &kept)?, hits.len() - kept.len()))
+}
+
+/// Those of them whose measurement was withdrawn.
+fn withdrawn(conn: &mut LedgerConn, pseudonyms: &HashSet<Pseudonym>) -> DbResult<HashSet<Pseudonym>> {
+    let texts: Vec<String> = pseudonyms.iter().map(ToString::to_string).collect();
+    let mut found = HashSet::new();
+    for some in texts.chunks(1000) {
+        let those: Vec<String> =
+            withdrawal::table.filter(withdrawal::pseudonym.eq_any(some)).select(withdrawal::pseudonym).load(conn.sql())?;
+        for text in those {
+            found.insert(read("a pseudonym", &text)?);
+        }
+    }
+    Ok(found)
 }
 
 /// How far a spool of hits is loaded.

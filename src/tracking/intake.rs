@@ -75,6 +75,8 @@ pub(super) struct Shared {
     shed: AtomicU64,
     commits: Commits,
     live: Mutex<Option<Live>>,
+    /// Bytes of a segment.
+    pub(super) segment: u64,
     /// Wakes the loader.
     loadable: (Mutex<bool>, Condvar),
 }
@@ -173,6 +175,7 @@ pub(super) fn start_with(folder: PathBuf, mint: Mint, segment: u64) -> io::Resul
         shed: AtomicU64::new(0),
         commits: Commits::default(),
         live: Mutex::default(),
+        segment,
         loadable: (Mutex::new(true), Condvar::new()),
     });
     let for_writer = shared.clone();

@@ -3,7 +3,8 @@
 //! Cast: [`Loader`], [`LoadError`], [`Damage`] (what could not be read).
 //!
 //! The position in the spool is stored in the same transaction as the hits, and a hit's id is stored once: whatever is tried again adds
-//! nothing. A ledger that is away is nothing special: hits wait on the disk. Order is the order of writing, never that of clocks.
+//! nothing. A ledger that is away is nothing special: hits wait on the disk. A recipient's hits keep the order of writing, never that of
+//! clocks; recipients of one batch come in the order of their pseudonyms, because rows that lie together are written together.
 
 use std::collections::HashMap;
 use std::io;
@@ -17,20 +18,22 @@ use super::segment::{self, FIRST_FRAME, Found, Reader};
 use super::slot;
 use crate::db::{DbError, LedgerDb};
 use crate::ids::Mint;
-use crate::ledger::event::Event;
+use crate::ledger::event::{Event, Whose};
 use crate::ledger::projection;
 use crate::ledger::store::{self, Counter, Position};
 
-/// Hits loaded in one transaction, about: large enough to be cheap, small enough to let other writers in between.
-const BATCH: usize = 8_000;
-/// The rest after a large batch: several times as long as one takes on an idle machine, so that bursts are answered first.
-const REST: Duration = Duration::from_millis(200);
-/// With more segments than this waiting, about a million hits, it does not rest any more.
-const NO_REST: u64 = 8;
+/// Hits loaded in one transaction, about: many of them go to the same pages of an index, and each page is written once.
+const BATCH: usize = 32_000;
+/// The pause before a load, so that a steady trickle is no commit per hit.
+const GATHER: Duration = Duration::from_millis(50);
+/// Bytes of the spool, about 700 hits, that in one such pause make a burst: it is answered first.
+const BURST: u64 = 50_000;
+/// Bytes of the spool, about 170,000 hits, that may wait during a burst: an idle machine loads them in about a second.
+const PUT_OFF: u64 = 12_000_000;
+/// Pauses that hits may wait during a burst, so that who looks at the counts meanwhile sees them grow: 5 seconds.
+const PUT_OFF_PAUSES: u32 = 100;
 /// Steps of counting that the loader lends a hand with when counts have fallen behind, before it loads more.
 const CATCH_UP: usize = 4;
-/// The pause after a small batch, so that a steady trickle is no commit per hit.
-const GATHER: Duration = Duration::from_millis(50);
 /// How long to wait for hits before looking for what other processes left behind.
 const LOOK: Duration = Duration::from_millis(500);
 /// Every how many looks.
@@ -140,22 +143,17 @@ impl Loader {
         let (mut looks, mut wait) = (0_u32, GATHER);
         while !is_over() {
             self.shared.wait_for_hits(LOOK);
+            let most = if self.let_gather(&is_over) { 1 } else { usize::MAX };
             let orphans = if looks.is_multiple_of(ORPHANS_EVERY) { self.load_orphans() } else { Ok(0) };
             looks = looks.wrapping_add(1);
-            let seen = self.shared.live();
-            match orphans.and_then(|_| self.load_own(1)) {
+            match orphans.and_then(|_| self.load_own(most)) {
                 Ok(loaded) => {
                     if wait > GATHER {
                         tracing::info!("hits are loaded into the ledger again");
                         wait = GATHER;
                     }
-                    if loaded < BATCH / 4 {
-                        std::thread::sleep(GATHER);
-                    } else if self.shared.live() == seen || self.is_far_behind() {
-                        // There may be more, and nobody came meanwhile or it cannot be put off.
+                    if loaded > 0 && self.waiting() > 0 {
                         self.shared.ring();
-                    } else {
-                        self.pause(REST, &is_over);
                     }
                 }
                 Err(error) => {
@@ -173,11 +171,41 @@ impl Loader {
         }
     }
 
-    /// Whether so much waits that it cannot be put off. What cannot be known is not.
-    fn is_far_behind(&self) -> bool {
-        let Some(live) = self.shared.live() else { return false };
-        let loaded = self.ledger.read(|conn| store::spool_position(conn, &live.id));
-        loaded.is_ok_and(|position| position.segment > 0 && live.segment.saturating_sub(position.segment) > NO_REST)
+    /// Lets hits gather: for a moment, and in a burst until so many wait or so long that it cannot be put off, or it is over. Answers
+    /// whether there is a burst.
+    fn let_gather(&self, is_over: &impl Fn() -> bool) -> bool {
+        let mut before = self.waiting();
+        for _ in 0..PUT_OFF_PAUSES {
+            if is_over() {
+                return false;
+            }
+            std::thread::sleep(GATHER);
+            let now = self.waiting();
+            let is_burst = now.saturating_sub(before) >= BURST;
+            if !is_burst || now >= PUT_OFF {
+                return is_burst;
+            }
+            before = now;
+        }
+        true
+    }
+
+    /// Bytes of this process's spool that are durable and not loaded, about.
+    fn waiting(&self) -> u64 {
+        let Some(live) = self.shared.live() else { return 0 };
+        let loaded = self.known(&live.id);
+        match live.segment.checked_sub(loaded.segment) {
+            // Nothing is known of a spool that was never loaded from: of what it has, only the segment at hand is counted.
+            Some(segments) if segments > 0 && loaded.segment > 0 => {
+                (segments * self.shared.segment + live.place).saturating_sub(loaded.place)
+            }
+            Some(0) => live.place.saturating_sub(loaded.place.max(FIRST_FRAME)),
+            _ => live.place.saturating_sub(FIRST_FRAME),
+        }
+    }
+
+    fn known(&self, id: &str) -> Position {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(id).copied().unwrap_or_default()
     }
 
     fn pause(&self, wait: Duration, is_over: &impl Fn() -> bool) {
@@ -228,7 +256,7 @@ impl Loader {
         for folder in slot::folders(&self.root).map_err(|source| self.spool(&self.root, source))? {
             let fault = |source| self.spool(&folder, source);
             let id = slot::id_of(&folder).map_err(fault)?;
-            let position = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&id).copied().unwrap_or_default();
+            let position = self.known(&id);
             let (numbers, _, _) = segment::list(&folder).map_err(fault)?;
             for number in numbers.into_iter().filter(|number| *number >= position.segment) {
                 hits += match glance(&folder, number, position) {
@@ -271,7 +299,11 @@ impl Loader {
         for _ in 0..most {
             let position = self.ledger.read(|conn| store::spool_position(conn, source.id))?;
             self.remember(source.id, position);
-            let batch = self.read(source, position).map_err(fault)?;
+            let mut batch = self.read(source, position).map_err(fault)?;
+            batch.events.sort_by_key(|event| match event.whose {
+                Whose::Recipient(pseudonym) => Some(pseudonym),
+                Whose::Arm { .. } => None,
+            });
             if batch.next == position && batch.ended.is_empty() {
                 break;
             }
@@ -492,13 +524,30 @@ mod tests {
         submit(&intake, 0..8);
         assert_eq!(loader.backlog().unwrap(), (8, 0));
         assert_eq!(loader.load().unwrap(), 8);
-        assert_eq!(loader.load().unwrap(), 0);
+        assert_eq!((loader.load().unwrap(), loader.waiting()), (0, 0));
         submit(&intake, 8..10);
+        assert!((2 * ONE_HIT..4 * ONE_HIT + FIRST_FRAME).contains(&loader.waiting()), "{} bytes", loader.waiting());
         assert_eq!(loader.load().unwrap(), 2);
         assert_eq!((bench.stored(), loader.backlog().unwrap()), (clicks(0..10), (0, 0)));
         let (numbers, _, _) = segment::list(&bench.root.join("1")).unwrap();
         assert!(numbers.len() <= 2, "the live one, and one made ahead: {numbers:?}");
         assert_eq!(loader.damage(), Damage::default());
+        drop(intake);
+        writer.join();
+    }
+
+    #[test]
+    fn recipients_of_a_batch_are_stored_one_after_the_other_and_the_hits_of_each_in_their_order() {
+        let bench = Bench::new();
+        let (intake, writer, loader) = bench.start(100);
+        let whose = |hit: u8| Event { whose: click(hit % 3).whose, ..click(hit) };
+        for hit in 0..12 {
+            intake.submit(&whose(hit)).unwrap();
+        }
+        intake.settle(Duration::from_secs(60));
+        assert_eq!((loader.load().unwrap(), loader.waiting()), (12, 0));
+        let expected: Vec<Event> = [0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11].map(whose).to_vec();
+        assert_eq!(bench.stored(), expected);
         drop(intake);
         writer.join();
     }

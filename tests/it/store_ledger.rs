@@ -18,6 +18,8 @@ use crate::world::{Engine, Room, World, on_both_engines};
 
 on_both_engines!(
     an_event_reads_back_as_it_was_written_and_is_stored_once,
+    of_very_many_events_at_once_only_new_ones_are_stored,
+    a_letter_opened_again_and_again_is_not_written_every_time,
     events_come_in_order_page_by_page,
     writers_at_the_same_time_leave_no_gap_behind_the_cursor,
     recipients_are_enrolled_once_and_counted_by_arm,
@@ -100,6 +102,55 @@ async fn an_event_reads_back_as_it_was_written_and_is_stored_once(engine: Engine
     assert!(ledger.read(|conn| store::has_event(conn, events[3].id)).unwrap());
     assert!(!ledger.read(|conn| store::has_event(conn, EventId::from_bytes([9; 16]))).unwrap());
     projection::advance(ledger).unwrap();
+    clear(&world);
+}
+
+async fn of_very_many_events_at_once_only_new_ones_are_stored(engine: Engine) {
+    let world = with_campaign(engine).await;
+    let ledger = &world.lab.ledger;
+    let numbered =
+        |numbers: std::ops::Range<u16>| numbers.map(|number| event(number, (number % 200) as u8, EventKind::ALL[usize::from(number % 10)]));
+    let some: Vec<Event> = numbered(0..1200).collect();
+    assert_eq!(append(ledger, &some), 1200);
+    // Known ones among them, and one twice.
+    let more: Vec<Event> = numbered(1000..2200).chain(numbered(2199..2200)).collect();
+    assert_eq!(append(ledger, &more), 1000);
+    let arm = |event: Event| Event { whose: Whose::Arm { variant: VariantNumber(1), part: Part::Test }, ..event };
+    let arms: Vec<Event> = (3000..3600).map(|number| arm(event(number, 0, EventKind::Open))).collect();
+    assert_eq!(append(ledger, &arms), 600);
+    let (read, _) = ledger.read(|conn| store::events_after(conn, 0, 9000)).unwrap();
+    let expected: Vec<Event> = some.iter().chain(&more[200..1200]).chain(&arms).cloned().collect();
+    assert!(read == expected, "as written, in order");
+    assert_eq!(counted(ledger, Counter::EventSeq), 1200 + 1201 + 600);
+    clear(&world);
+}
+
+async fn a_letter_opened_again_and_again_is_not_written_every_time(engine: Engine) {
+    let world = with_campaign(engine).await;
+    let ledger = &world.lab.ledger;
+    ledger.write(|conn| store::enrol(conn, &[subject(1, 0), subject(2, 0)])).unwrap();
+    let opened = |number: u16, whose: u8, second: i64| {
+        let at = Timestamp::from_second(1_790_000_000 + second).unwrap();
+        append(ledger, &[Event { at, ..event(number, whose, EventKind::Open) }]);
+        projection::advance(ledger).unwrap();
+    };
+    let due_by = |second: i64| {
+        let now = Timestamp::from_second(1_790_000_000 + second).unwrap();
+        ledger.read(|conn| store::to_judge(conn, now, 10)).unwrap()
+    };
+    let (one, other) = (pseudonym(1), pseudonym(2));
+    opened(0, 1, 0);
+    assert_eq!((due_by(599), due_by(600)), (vec![], vec![one]), "a new letter is looked at once it has been quiet");
+    opened(1, 1, 59);
+    assert_eq!(due_by(600), [one], "soon enough: it is looked at again then");
+    opened(2, 1, 60);
+    assert_eq!((due_by(659), due_by(660)), (vec![], vec![one]));
+    // Its hits were judged, to be final in a day: a new one is looked at earlier.
+    ledger.write(|conn| store::await_judgement(conn, &[one], Some(1_790_000_000_000 + 86_400_000))).unwrap();
+    opened(3, 1, 700);
+    opened(4, 2, 701);
+    assert_eq!((due_by(1299), due_by(1300), due_by(1301)), (vec![], vec![one], vec![one, other]));
+    assert!(verify(ledger).differences.is_empty());
     clear(&world);
 }
 

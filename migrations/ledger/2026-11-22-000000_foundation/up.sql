@@ -88,7 +88,7 @@ CREATE INDEX subject_to_judge ON subject (judge_at) WHERE judge_at IS NOT NULL;
 
 -- Append-only. seq is given in commit order, so that a reader with a cursor misses nothing.
 CREATE TABLE event (
-    seq BIGINT NOT NULL PRIMARY KEY,
+    seq BIGINT NOT NULL PRIMARY KEY, -- on SQLite: seq INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
     campaign BIGINT NOT NULL,
     -- Only for hits of the shared pixel and links of an arm.

@@ -1,30 +1,33 @@
-//! Many rows at once, the cheapest way each engine has: on SQLite one prepared statement used again and again, on PostgreSQL one statement
-//! over arrays.
+//! Many rows at once, the cheapest way each engine has: on SQLite prepared statements used again and again, on PostgreSQL one statement
+//! over arrays, or COPY.
 //!
-//! Cast: [`rows`] (new events), [`subjects`] (new recipients), [`save_states`] (recipients' states).
+//! Cast: [`rows`] (new events), [`subjects`] (new recipients), [`save_states`] (recipients' states), [`save_states_to_judge`] (and when
+//! their hits are to be judged).
 
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text};
 
 use crate::db::{AnyConnection, DbResult, LedgerConn};
-use crate::ids::{CampaignNumber, Pseudonym, VariantNumber};
+use crate::ids::{CampaignNumber, IdText, Pseudonym, VariantNumber};
 use crate::ledger::event::{Event, Hit, Whose};
 use crate::ledger::schema::{event, subject};
 use crate::ledger::subject::{Part, State, Subject};
 
 /// Most rows in one statement of PostgreSQL.
 const CHUNK: usize = 10_000;
+/// Rows from which on PostgreSQL takes them by COPY, which looks at no conflicts.
+const COPY: usize = 500;
 
 #[derive(Insertable)]
 #[diesel(table_name = event, treat_none_as_default_value = false)]
 struct Row<'a> {
     seq: i64,
-    id: String,
+    id: &'a str,
     campaign: i64,
     variant: Option<i32>,
     part: Option<&'static str>,
-    pseudonym: Option<String>,
+    pseudonym: Option<&'a str>,
     kind: &'static str,
     at: i64,
     link: Option<i32>,
@@ -38,19 +41,73 @@ struct Row<'a> {
     reason: Option<&'a str>,
 }
 
-fn row(event: &Event, seq: i64) -> Row<'_> {
-    let (variant, part, pseudonym) = match event.whose {
-        Whose::Recipient(pseudonym) => (None, None, Some(pseudonym.to_string())),
-        Whose::Arm { variant, part } => (Some(i32::from(variant.0)), Some(part.as_str()), None),
+/// A recipient's hit as it came in: what is the same for all of them is the table's default, and nothing is bound for it.
+#[derive(Insertable)]
+#[diesel(table_name = event, treat_none_as_default_value = false)]
+struct HitRow<'a> {
+    seq: i64,
+    id: &'a str,
+    campaign: i64,
+    pseudonym: &'a str,
+    kind: &'static str,
+    at: i64,
+    link: Option<i32>,
+    class: &'static str,
+    confidence: &'static str,
+    reasons: i32,
+    ruleset: i32,
+    family: &'static str,
+    device: &'static str,
+}
+
+/// None: it is something else.
+fn hit_row<'a>(row: &Row<'a>) -> Option<HitRow<'a>> {
+    let plain = row.variant.is_none() && row.part.is_none() && row.multiplicity == 1 && row.reason.is_none();
+    let hit = HitRow {
+        seq: row.seq,
+        id: row.id,
+        campaign: row.campaign,
+        pseudonym: row.pseudonym?,
+        kind: row.kind,
+        at: row.at,
+        link: row.link,
+        class: row.class?,
+        confidence: row.confidence?,
+        reasons: row.reasons?,
+        ruleset: row.ruleset?,
+        family: row.family?,
+        device: row.device?,
+    };
+    plain.then_some(hit)
+}
+
+/// The texts of an event's identifiers, for its row to borrow.
+struct Texts {
+    id: IdText,
+    pseudonym: Option<IdText>,
+}
+
+fn texts(event: &Event) -> Texts {
+    let pseudonym = match event.whose {
+        Whose::Recipient(pseudonym) => Some(pseudonym.text()),
+        Whose::Arm { .. } => None,
+    };
+    Texts { id: event.id.text(), pseudonym }
+}
+
+fn row<'a>(event: &'a Event, texts: &'a Texts, seq: i64) -> Row<'a> {
+    let (variant, part) = match event.whose {
+        Whose::Recipient(_) => (None, None),
+        Whose::Arm { variant, part } => (Some(i32::from(variant.0)), Some(part.as_str())),
     };
     let hit = event.hit.as_ref();
     Row {
         seq,
-        id: event.id.to_string(),
+        id: texts.id.as_str(),
         campaign: i64::from(event.campaign.0),
         variant,
         part,
-        pseudonym,
+        pseudonym: texts.pseudonym.as_ref().map(IdText::as_str),
         kind: event.kind.as_str(),
         at: event.at.as_millisecond(),
         link: hit.and_then(|hit| hit.link).map(|link| i32::from(link.0)),
@@ -68,22 +125,41 @@ fn row(event: &Event, seq: i64) -> Row<'_> {
 /// Stores events under the numbers from `first` on, but those whose id is known. Answers how many were new.
 pub(super) fn rows(conn: &mut LedgerConn, events: &[Event], first: i64) -> DbResult<usize> {
     let mut stored = 0;
-    let rows = events.iter().zip(first..).map(|(event, seq)| row(event, seq));
-    match conn.sql() {
-        AnyConnection::Sqlite(sqlite) => {
-            for row in rows {
-                // Not `on_conflict_do_nothing`: its text is written anew for every row. No column here can be wrong but the id.
-                stored += diesel::insert_or_ignore_into(event::table).values(row).execute(sqlite)?;
-            }
-        }
-        AnyConnection::Postgres(postgres) => {
-            let rows: Vec<Row<'_>> = rows.collect();
-            for rows in rows.chunks(CHUNK) {
-                stored += insert_arrays(postgres, rows)?;
-            }
-        }
+    for (events, first) in events.chunks(CHUNK).zip((first..).step_by(CHUNK)) {
+        let texts: Vec<Texts> = events.iter().map(texts).collect();
+        let rows: Vec<Row<'_>> = events.iter().zip(&texts).zip(first..).map(|((event, texts), seq)| row(event, texts, seq)).collect();
+        stored += match conn.sql() {
+            AnyConnection::Sqlite(sqlite) => insert_prepared(sqlite, &rows)?,
+            AnyConnection::Postgres(postgres) => copy_or_insert(postgres, &rows)?,
+        };
     }
     Ok(stored)
+}
+
+/// Not `on_conflict_do_nothing`: its text is written anew for every row. No column here can be wrong but the id.
+fn insert_prepared(sqlite: &mut diesel::SqliteConnection, rows: &[Row<'_>]) -> QueryResult<usize> {
+    let mut stored = 0;
+    for row in rows {
+        let into = diesel::insert_or_ignore_into(event::table);
+        stored += match hit_row(row) {
+            Some(hit) => into.values(hit).execute(sqlite)?,
+            None => into.values(row).execute(sqlite)?,
+        };
+    }
+    Ok(stored)
+}
+
+/// Nearly always all rows are new: they are copied, and only if one is not, each is looked at.
+fn copy_or_insert(postgres: &mut diesel::PgConnection, rows: &[Row<'_>]) -> QueryResult<usize> {
+    if rows.len() >= COPY {
+        use diesel::result::{DatabaseErrorKind, Error};
+        // Inside of the caller's transaction this is a savepoint: what failed is as if it had not been tried.
+        match postgres.transaction(|postgres| diesel::copy_from(event::table).from_insertable(rows).execute(postgres)) {
+            Err(Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _)) => {}
+            copied => return copied,
+        }
+    }
+    insert_arrays(postgres, rows)
 }
 
 const INSERT_ARRAYS: &str = "INSERT INTO event (seq, id, campaign, variant, part, pseudonym, kind, at, link, class, confidence, reasons, \
@@ -97,11 +173,11 @@ fn insert_arrays(postgres: &mut diesel::PgConnection, rows: &[Row<'_>]) -> Query
     diesel::sql_query(INSERT_ARRAYS)
         .into_boxed::<Pg>()
         .bind::<Array<BigInt>, _>(column(rows, |row| row.seq))
-        .bind::<Array<Text>, _>(column(rows, |row| row.id.as_str()))
+        .bind::<Array<Text>, _>(column(rows, |row| row.id))
         .bind::<Array<BigInt>, _>(column(rows, |row| row.campaign))
         .bind::<Array<Nullable<Integer>>, _>(column(rows, |row| row.variant))
         .bind::<Array<Nullable<Text>>, _>(column(rows, |row| row.part))
-        .bind::<Array<Nullable<Text>>, _>(column(rows, |row| row.pseudonym.as_deref()))
+        .bind::<Array<Nullable<Text>>, _>(column(rows, |row| row.pseudonym))
         .bind::<Array<Text>, _>(column(rows, |row| row.kind))
         .bind::<Array<BigInt>, _>(column(rows, |row| row.at))
         .bind::<Array<Nullable<Integer>>, _>(column(rows, |row| row.link))
@@ -197,32 +273,63 @@ pub fn save_states(conn: &mut LedgerConn, states: &[(Pseudonym, State)]) -> DbRe
     match conn.sql() {
         AnyConnection::Sqlite(sqlite) => {
             for (pseudonym, state) in states {
-                diesel::update(subject::table.find(pseudonym.to_string()))
-                    .set((
-                        subject::delivery_flags.eq(state.delivery),
-                        subject::open_flags.eq(state.opens),
-                        subject::click_flags.eq(state.clicks),
-                        subject::first_open_at.eq(state.first_open_at),
-                        subject::first_click_at.eq(state.first_click_at),
-                    ))
-                    .execute(sqlite)?;
+                diesel::update(subject::table.find(pseudonym.text().as_str())).set(columns(*state)).execute(sqlite)?;
             }
         }
         AnyConnection::Postgres(postgres) => {
             for states in states.chunks(CHUNK) {
-                update_arrays(postgres, states)?;
+                update_arrays(postgres, states, None)?;
             }
         }
     }
     Ok(())
 }
 
+/// Writes recipients' states, and when their hits are to be judged together: one change of a row instead of two.
+pub fn save_states_to_judge(conn: &mut LedgerConn, states: &[(Pseudonym, State)], at: i64) -> DbResult<()> {
+    match conn.sql() {
+        AnyConnection::Sqlite(sqlite) => {
+            for (pseudonym, state) in states {
+                let values = (columns(*state), subject::judge_at.eq(Some(at)));
+                diesel::update(subject::table.find(pseudonym.text().as_str())).set(values).execute(sqlite)?;
+            }
+        }
+        AnyConnection::Postgres(postgres) => {
+            for states in states.chunks(CHUNK) {
+                update_arrays(postgres, states, Some(at))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[derive(AsChangeset)]
+#[diesel(table_name = subject, treat_none_as_null = true)]
+struct Columns {
+    delivery_flags: i32,
+    open_flags: i32,
+    click_flags: i32,
+    first_open_at: Option<i64>,
+    first_click_at: Option<i64>,
+}
+
+fn columns(state: State) -> Columns {
+    Columns {
+        delivery_flags: state.delivery,
+        open_flags: state.opens,
+        click_flags: state.clicks,
+        first_open_at: state.first_open_at,
+        first_click_at: state.first_click_at,
+    }
+}
+
+/// Without a moment, the one that is set stays.
 const UPDATE_ARRAYS: &str = "UPDATE subject SET delivery_flags = new.delivery, open_flags = new.opens, click_flags = new.clicks, \
-     first_open_at = new.first_open, first_click_at = new.first_click \
+     first_open_at = new.first_open, first_click_at = new.first_click, judge_at = coalesce($7, judge_at) \
      FROM unnest($1, $2, $3, $4, $5, $6) AS new (pseudonym, delivery, opens, clicks, first_open, first_click) \
      WHERE subject.pseudonym = new.pseudonym";
 
-fn update_arrays(postgres: &mut diesel::PgConnection, states: &[(Pseudonym, State)]) -> QueryResult<usize> {
+fn update_arrays(postgres: &mut diesel::PgConnection, states: &[(Pseudonym, State)], judge_at: Option<i64>) -> QueryResult<usize> {
     fn column<T>(states: &[(Pseudonym, State)], of: impl Fn(&State) -> T) -> Vec<T> {
         states.iter().map(|(_, state)| of(state)).collect()
     }
@@ -235,5 +342,6 @@ fn update_arrays(postgres: &mut diesel::PgConnection, states: &[(Pseudonym, Stat
         .bind::<Array<Integer>, _>(column(states, |state| state.clicks))
         .bind::<Array<Nullable<BigInt>>, _>(column(states, |state| state.first_open_at))
         .bind::<Array<Nullable<BigInt>>, _>(column(states, |state| state.first_click_at))
+        .bind::<Nullable<BigInt>, _>(judge_at)
         .execute(postgres)
 }

@@ -64,6 +64,22 @@ pub fn await_judgement(conn: &mut LedgerConn, pseudonyms: &[Pseudonym], at: Opti
     Ok(())
 }
 
+/// Sets that these recipients' hits are to be judged at `quiet`, but where they are going to be at most `early` before: then it is looked
+/// again, and a recipient whose hits come in quick succession is not written for each of them.
+///
+/// # Errors
+/// When the ledger cannot be written.
+pub fn await_quiet(conn: &mut LedgerConn, pseudonyms: &[Pseudonym], quiet: i64, early: i64) -> DbResult<()> {
+    for some in pseudonyms.chunks(CHUNK) {
+        let texts: Vec<String> = some.iter().map(ToString::to_string).collect();
+        let is_other = subject::judge_at.is_null().or(subject::judge_at.le(quiet - early)).or(subject::judge_at.gt(quiet));
+        diesel::update(subject::table.filter(subject::pseudonym.eq_any(texts)).filter(is_other))
+            .set(subject::judge_at.eq(Some(quiet)))
+            .execute(conn.sql())?;
+    }
+    Ok(())
+}
+
 /// Up to `limit` recipients whose hits are to be judged by `now`, the longest due first.
 ///
 /// # Errors

@@ -44,10 +44,15 @@ impl Door {
         Ok((Self { edge: edge.clone(), tls: Some(certificates.acceptor()?) }, Some(certificates)))
     }
 
+    /// Whether a connection's first bytes are a request's: no proxy announces it, nothing is encrypted.
+    pub fn is_open(&self) -> bool {
+        self.tls.is_none() && !self.edge.outpost.config.web.proxy_protocol
+    }
+
     /// The connection, whose it is, and what is spoken over it. None: it was not what it should be, or took too long.
     pub async fn welcome(&self, mut stream: TcpStream, mut peer: SocketAddr) -> Option<(Stream, SocketAddr, Protocol)> {
         let by_proxy = self.edge.outpost.config.web.proxy_protocol;
-        if !by_proxy && self.tls.is_none() {
+        if self.is_open() {
             return Some((Stream::Plain(stream), peer, Protocol::Http1));
         }
         let welcomed = async {

@@ -1,13 +1,15 @@
 //! One connection as long as it asks for pixels and links: read, judge, wait until durable, answer.
 //!
-//! Cast: [`answer`], [`Step`], [`Reply`].
+//! Cast: [`answer_once`] (a connection that asks at once and only once: read, answered and closed without ever being waited on), [`answer`]
+//! (any other), [`Step`], [`Reply`].
 //!
 //! What is read stays in a buffer of the worker's; a connection has memory of its own only while a request is incomplete. A connection on
 //! which nothing whole came for a while is closed.
 
 use std::cell::RefCell;
 use std::future::{Future as _, poll_fn};
-use std::net::{IpAddr, SocketAddr};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
@@ -64,21 +66,69 @@ struct State {
     is_alive: bool,
 }
 
-/// Answers pixels and links. Hands the connection back, with what was read of it, when something else is asked for.
-pub async fn answer(stream: Stream, peer: SocketAddr, worker: &Worker) -> Option<(Stream, Vec<u8>)> {
+/// Answers a pixel or link that is there already, if it is the last the connection asks for. Otherwise hands the connection back, with
+/// what was read of it.
+pub async fn answer_once(mut stream: TcpStream, peer: SocketAddr, worker: &Worker) -> Option<(TcpStream, Vec<u8>)> {
+    enum First {
+        Reply(Reply),
+        Other(Vec<u8>),
+    }
+    let first = READ.with_borrow_mut(|buffer| match stream.read(buffer) {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Some(First::Other(Vec::new())),
+        Err(_) | Ok(0) => None,
+        Ok(length) => {
+            let bytes = buffer.get(..length).unwrap_or_default();
+            let once = match read(bytes) {
+                Read::Hit(request, _) if request.is_last && worker.site.edge.roles.track => judge(&request, peer.ip(), worker),
+                Read::Hit(..) | Read::Incomplete | Read::Other => None,
+            };
+            Some(once.map_or_else(|| First::Other(bytes.to_vec()), First::Reply))
+        }
+    });
+    let reply = match first? {
+        First::Reply(reply) => reply,
+        First::Other(read) => return Some((stream, read)),
+    };
+    let _busy = Busy::new(worker);
+    settle(&reply, worker).await;
+    let left = WRITE.with_borrow_mut(|bytes| {
+        bytes.clear();
+        write(&reply.answer, reply.is_head, true, reply.now, bytes);
+        match stream.write(bytes) {
+            Ok(written) => bytes.get(written..).unwrap_or_default().to_vec(),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => bytes.clone(),
+            Err(_) => Vec::new(),
+        }
+    });
+    if !left.is_empty() {
+        let mut stream = tokio::net::TcpStream::from_std(stream).ok()?;
+        // Whoever does not take its answer goes without.
+        let _ = tokio::time::timeout(IDLE, stream.write_all(&left)).await;
+    }
+    None
+}
+
+/// Waits until what is answered is durable.
+async fn settle(reply: &Reply, worker: &Worker) {
+    if let Some((place, patience)) = reply.waits_for {
+        // Late or shed: the reader gets the answer all the same. A late hit is in the writer's hands; shed ones are counted and shown.
+        let _ = worker.gate.settled(place, patience).await;
+    }
+}
+
+/// Answers pixels and links, beginning with what was `read` of them. Hands the connection back, with what was read of it, when something
+/// else is asked for.
+pub async fn answer(stream: Stream, peer: SocketAddr, read: Vec<u8>, worker: &Worker) -> Option<(Stream, Vec<u8>)> {
     let idle = Box::pin(tokio::time::sleep(IDLE));
-    let mut state = State { stream, peer: peer.ip(), rest: Vec::new(), idle, is_alive: true };
+    let mut state = State { stream, peer: peer.ip(), rest: read, idle, is_alive: true };
     loop {
         let reply = match poll_fn(|context| state.step(context, worker)).await {
             Step::Reply(reply) => reply,
             Step::HandOver => return Some((state.stream, state.rest)),
             Step::Closed => return None,
         };
-        let _busy = Busy(worker);
-        if let Some((place, patience)) = reply.waits_for {
-            // Late or shed: the reader gets the answer all the same. A late hit is in the writer's hands; shed ones are counted and shown.
-            let _ = worker.gate.settled(place, patience).await;
-        }
+        let _busy = Busy::new(worker);
+        settle(&reply, worker).await;
         let is_last = reply.is_last || worker.stopping.load(Ordering::Relaxed);
         if state.send(&reply, is_last).await.is_err() || is_last {
             return None;
@@ -88,6 +138,13 @@ pub async fn answer(stream: Stream, peer: SocketAddr, worker: &Worker) -> Option
 
 /// A request taken and not answered yet.
 struct Busy<'a>(&'a Worker);
+
+impl<'a> Busy<'a> {
+    fn new(worker: &'a Worker) -> Self {
+        worker.busy.fetch_add(1, Ordering::Relaxed);
+        Self(worker)
+    }
+}
 
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
@@ -152,7 +209,6 @@ impl State {
                 if worker.site.edge.roles.track
                     && let Some(reply) = judge(&request, self.peer, worker)
                 {
-                    worker.busy.fetch_add(1, Ordering::Relaxed);
                     self.is_alive = true;
                     self.rest.extend_from_slice(bytes.get(length..).unwrap_or_default());
                     return Some(Step::Reply(reply));

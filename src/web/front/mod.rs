@@ -16,7 +16,8 @@ mod stream;
 mod tls;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -25,7 +26,8 @@ use actix_http::{HttpService, KeepAlive, Protocol};
 use actix_service::{IntoServiceFactory as _, Service, ServiceFactory as _, ServiceFactoryExt as _, map_config};
 use actix_web::App;
 use actix_web::dev::AppConfig;
-use tokio::net::{TcpListener, TcpStream};
+use rustix::net::SocketFlags;
+use tokio::io::Interest;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::LocalSet;
 
@@ -43,6 +45,8 @@ const BACKLOG: i32 = 4096;
 const CONNECTIONS: usize = 20_000;
 /// How far a worker may be ahead of the one with the fewest connections before it leaves the next to others.
 const AHEAD: usize = 4;
+/// Connections accepted in a row, before those that are there get their turn.
+const IN_A_ROW: usize = 16;
 /// How often what cannot be waited for is looked at.
 const LOOK: Duration = Duration::from_millis(5);
 /// The wait after connections could not be accepted, most likely for want of file descriptors.
@@ -75,7 +79,7 @@ struct Handed {
 ///
 /// # Errors
 /// When a worker cannot start or ends by itself.
-pub(super) async fn serve(site: Site, listener: StdListener, stop: watch::Receiver<bool>) -> io::Result<()> {
+pub(super) async fn serve(site: Site, listener: TcpListener, stop: watch::Receiver<bool>) -> io::Result<()> {
     let (door, certificates) = Door::open(&site.edge)?;
     let freshening = tokio::spawn(arrival::keep_fresh(certificates));
     let served = serve_behind(site, door, listener, stop).await;
@@ -83,7 +87,7 @@ pub(super) async fn serve(site: Site, listener: StdListener, stop: watch::Receiv
     served
 }
 
-async fn serve_behind(site: Site, door: Door, listener: StdListener, stop: watch::Receiver<bool>) -> io::Result<()> {
+async fn serve_behind(site: Site, door: Door, listener: TcpListener, stop: watch::Receiver<bool>) -> io::Result<()> {
     // Listening again only widens the queue.
     socket2::SockRef::from(&listener).listen(BACKLOG)?;
     listener.set_nonblocking(true)?;
@@ -113,12 +117,13 @@ async fn serve_behind(site: Site, door: Door, listener: StdListener, stop: watch
 async fn work(
     site: Site,
     door: Door,
-    listener: StdListener,
+    listener: TcpListener,
     mut stop: watch::Receiver<bool>,
     open: Arc<Vec<AtomicUsize>>,
     number: usize,
 ) -> io::Result<()> {
-    let listener = TcpListener::from_std(listener)?;
+    // As a stream only because a stream can be waited on without taking what comes.
+    let listener = tokio::net::TcpStream::from_std(TcpStream::from(OwnedFd::from(listener)))?;
     let (pages, handed) = mpsc::unbounded_channel();
     let gate = Gate::new(site.edge.outpost.tracker.intake.clone());
     let worker = Arc::new(Worker {
@@ -157,13 +162,14 @@ async fn work(
     Ok(())
 }
 
-async fn accept(listener: &TcpListener, worker: &Arc<Worker>) -> std::convert::Infallible {
+async fn accept(listener: &tokio::net::TcpStream, worker: &Arc<Worker>) -> std::convert::Infallible {
+    let mut in_a_row = 0;
     loop {
         if worker.is_full() {
             tokio::time::sleep(LOOK).await;
             continue;
         }
-        match listener.accept().await {
+        match next(listener).await {
             Ok((stream, peer)) => {
                 worker.ours().fetch_add(1, Ordering::Relaxed);
                 let connected = worker.clone();
@@ -174,7 +180,9 @@ async fn accept(listener: &TcpListener, worker: &Arc<Worker>) -> std::convert::I
                     }
                     connected.ours().fetch_sub(1, Ordering::Relaxed);
                 });
-                if worker.is_ahead() {
+                in_a_row += 1;
+                if worker.is_ahead() || in_a_row >= IN_A_ROW {
+                    in_a_row = 0;
                     tokio::task::yield_now().await;
                 }
             }
@@ -187,13 +195,26 @@ async fn accept(listener: &TcpListener, worker: &Arc<Worker>) -> std::convert::I
     }
 }
 
+/// The next connection. It is not waited on yet: one that asks at once and only once never needs to be.
+async fn next(listener: &tokio::net::TcpStream) -> io::Result<(TcpStream, SocketAddr)> {
+    let accept = || {
+        let (stream, peer) = rustix::net::acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
+        // Gone again already.
+        let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok()).ok_or(io::ErrorKind::ConnectionAborted)?;
+        Ok((TcpStream::from(stream), peer))
+    };
+    listener.async_io(Interest::READABLE, accept).await
+}
+
 /// From the first byte to the last hit answered. What comes back is for the application.
 async fn arrive(stream: TcpStream, peer: SocketAddr, worker: &Worker) -> Option<Handed> {
+    let (stream, read) = if worker.door.is_open() { connection::answer_once(stream, peer, worker).await? } else { (stream, Vec::new()) };
+    let stream = tokio::net::TcpStream::from_std(stream).ok()?;
     let (stream, peer, protocol) = worker.door.welcome(stream, peer).await?;
     if protocol == Protocol::Http2 {
         return Some(Handed { stream, peer, read: Vec::new(), protocol });
     }
-    let (stream, read) = connection::answer(stream, peer, worker).await?;
+    let (stream, read) = connection::answer(stream, peer, read, worker).await?;
     Some(Handed { stream, peer, read, protocol })
 }
 
