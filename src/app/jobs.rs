@@ -22,12 +22,13 @@ use crate::db::{DbError, DbResult, LedgerConn};
 use crate::delivery::store as deliveries;
 use crate::experiment::design::{Method, Rule};
 use crate::ids::{CampaignNumber, VariantNumber};
+use crate::ledger::look::{self, Look, Silent};
 use crate::ledger::store as events;
-use crate::ledger::{judgement, look, projection};
-use crate::report::counts::kind;
-use crate::report::judged;
+use crate::ledger::{judgement, projection};
+use crate::report::counts::{Counts, kind};
 use crate::report::page::Outcome;
 use crate::report::results::due;
+use crate::report::{judged, replay};
 
 pub use crate::app::sending::{Worked, Worker, work};
 
@@ -41,6 +42,12 @@ const CLOSED_LATELY: SignedDuration = SignedDuration::from_hours(48);
 
 /// How long hits may take to reach the disk before a test is looked at: with a full disk they must not hold it up for ever.
 const SETTLE: Duration = Duration::from_secs(10);
+
+/// How long a test's look waits for tracking nodes that have not said that all their hits are in the ledger. Then it is taken without them,
+/// and the page names them.
+const WAIT_FOR_NODES: SignedDuration = SignedDuration::from_mins(2);
+/// Nodes that were last heard of longer before are gone.
+const KNOWN_LATELY: SignedDuration = SignedDuration::from_hours(24);
 
 /// What a round of [`tidy`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
@@ -83,6 +90,7 @@ pub fn tidy(lab: &Lab) -> anyhow::Result<Tidied> {
     load_what_is_due(lab, now)?;
     tidied.relayed = relay::relay(&lab.vault, &lab.ledger)?;
     tidied.projected = projection::advance(&lab.ledger)?;
+    keep_replays(lab, now)?;
     tidied.watched = watch(lab, &tidied, now)?;
     tidied.looked_at = look(lab, &tidied, now)?;
     tidied.judged = judge(lab, now)?;
@@ -134,6 +142,14 @@ fn step(lab: &Lab, campaign: &Campaign, round: &Tidied) -> anyhow::Result<bool> 
         }
         None => Ok(false),
     }
+}
+
+/// Keeps replays of first successes, so that no page goes through all of them.
+fn keep_replays(lab: &Lab, now: Timestamp) -> DbResult<()> {
+    for campaign in lab.ledger.read(campaigns::not_looked_at)? {
+        replay::advance(&lab.ledger, &campaign, now)?;
+    }
+    Ok(())
 }
 
 /// Writes down what anytime-valid tests show while they are open: who is at risk, once the last letter is out, and the first crossing of
@@ -196,6 +212,10 @@ fn look(lab: &Lab, round: &Tidied, now: Timestamp) -> DbResult<usize> {
         if !is_counted(round) {
             return Ok(looked_at);
         }
+        let silent = silent(lab, due)?;
+        if !silent.is_empty() && now < due.checked_add(WAIT_FOR_NODES).unwrap_or(due) {
+            continue;
+        }
         if campaign.definition.design.method == Method::Anytime {
             // Whatever was counted since this round's watch: the look is the last that can find a crossing.
             watch_one(lab, &campaign, now)?;
@@ -204,18 +224,33 @@ fn look(lab: &Lab, round: &Tidied, now: Timestamp) -> DbResult<usize> {
         // What came last has not been quiet for long: it is judged with what is known by now.
         let links = |number, variant| lab.tracker.targets.links(number, variant);
         judgement::campaign(&lab.ledger, campaign.number, judgement::Extent::Open, &links, due, false)?;
-        let taken = lab.ledger.read(|conn| look::take(conn, campaign.number, kind, due))?;
+        let (taken, replay) = lab.ledger.snapshot(|conn| {
+            let taken = Look { silent, ..look::take(conn, campaign.number, kind, due)? };
+            let watched = Counts::of_look(conn, &campaign, due, &taken)?.watched;
+            Ok::<_, DbError>((taken, watched.as_ref().map(replay::to_text).transpose()?))
+        })?;
         let is_new = lab.ledger.write(|conn| {
             // Of two nodes that looked, one writes.
             let is_new = campaigns::mark_looked_at(conn, campaign.number, now)?;
             if is_new {
                 events::save_look(conn, campaign.number, due, &taken)?;
+                if let Some(replay) = &replay {
+                    events::keep_frozen_replay(conn, campaign.number, replay)?;
+                }
             }
             Ok::<_, DbError>(is_new)
         })?;
         looked_at += usize::from(is_new);
     }
     Ok(looked_at)
+}
+
+/// Other tracking nodes that were there in the day before a test's sealed time and have not said since that all their hits up to it are in the
+/// ledger.
+fn silent(lab: &Lab, due: Timestamp) -> DbResult<Vec<Silent>> {
+    let own = lab.tracker.presence.id();
+    let since = due.checked_sub(KNOWN_LATELY).unwrap_or(due);
+    lab.ledger.read(|conn| events::silent_spools(conn, own.as_deref(), since, due))
 }
 
 /// Judges letters' hits together that are due. Not while a look is due: it wants the moments of hits as they were.
@@ -293,7 +328,8 @@ pub async fn run(lab: Lab, roles: Roles, stop: channel::Receiver<bool>) {
     // Outcomes of the last letters.
     lab.journal.flush().await;
     let last = lab.clone();
-    if let Ok(Err(error)) = tokio::task::spawn_blocking(move || while_busy(&last)).await {
+    if let Ok(Err(error)) = tokio::task::spawn_blocking(move || while_busy(&last).and_then(|()| Ok(outpost::leave(&last.outpost())?))).await
+    {
         tracing::warn!("the last round was not finished: {error:#}");
     }
 }

@@ -24,7 +24,7 @@ use crate::ledger::store::{self as events, Counter};
 use crate::signal::{Class, HitKind};
 use crate::token::Keys;
 use crate::tracking::commits::Taken;
-use crate::tracking::{Counts, Tracker, intake, loader::Loader, snapshot, targets::Target, targets::Targets};
+use crate::tracking::{Counts, Tracker, intake, loader::Loader, presence::Presence, snapshot, targets::Target, targets::Targets};
 
 /// How long between rounds.
 const ROUND: Duration = Duration::from_millis(500);
@@ -73,7 +73,8 @@ impl Outpost {
         let spool = &config.files.spool;
         let (intake, writer) = intake::start(spool.clone(), clock::fresh).context("the writer of hits cannot be started")?;
         let loader = loading(Loader::new(ledger.clone(), spool.clone(), clock::fresh, &intake));
-        let tracker = Arc::new(Tracker { keys, targets, intake, loader, networks, counts: Counts::default() });
+        let presence = Presence::new(&intake);
+        let tracker = Arc::new(Tracker { keys, targets, intake, loader, presence, networks, counts: Counts::default() });
         Ok((Self { config, ledger, clock, tracker }, writer, knows_campaigns))
     }
 
@@ -176,7 +177,17 @@ pub(super) fn count_unstored_hits(outpost: &Outpost) -> DbResult<()> {
 /// When the ledger is away; the next round goes on.
 pub fn round(outpost: &Outpost) -> DbResult<()> {
     count_unstored_hits(outpost)?;
+    outpost.tracker.presence.tell(&outpost.ledger, &outpost.tracker.intake, outpost.clock.now())?;
     refresh_targets(outpost)
+}
+
+/// The last of a process: what was not stored is counted, and nobody waits for it any more.
+///
+/// # Errors
+/// When the ledger is away.
+pub(super) fn leave(outpost: &Outpost) -> DbResult<()> {
+    count_unstored_hits(outpost)?;
+    outpost.tracker.presence.leave(&outpost.ledger)
 }
 
 /// Loads hits into the ledger and keeps what the tracker knows fresh, until `stop` says so.
@@ -195,8 +206,11 @@ pub async fn run(outpost: Outpost, stop: channel::Receiver<bool>) {
         tracing::error!("loading hits ended unexpectedly; they stay in the spool until the next start");
     }
     let last = outpost.clone();
-    if let Ok(Err(error)) = tokio::task::spawn_blocking(move || count_unstored_hits(&last)).await {
-        tracing::warn!(error = &error as &dyn std::error::Error, "hits that were not stored are not counted in the ledger");
+    if let Ok(Err(error)) = tokio::task::spawn_blocking(move || leave(&last)).await {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "hits that were not stored are not counted in the ledger, and other nodes may wait for this one"
+        );
     }
 }
 

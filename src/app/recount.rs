@@ -1,6 +1,7 @@
 //! Whether states and counts are what the events say, and making them so, as a user asks for it: both while the service works.
 //!
-//! Cast: [`verify`], [`rebuild`], [`Background`] (a rebuild that nobody waits for), [`Stage`] (how far it is).
+//! Cast: [`verify`], [`rebuild`], [`Background`] (a rebuild that nobody waits for), [`Stage`] (how far it is); [`Checking`] (the one place for
+//! verifying in a process), [`CheckStage`].
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,19 +11,20 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::app::lab::Lab;
-use crate::campaign::store::{self as campaigns, Campaign};
-use crate::db::DbResult;
+use crate::campaign::store as campaigns;
+use crate::db::{DbError, DbResult};
 use crate::ids::CampaignNumber;
-use crate::ledger::projection::{self, Verified};
 use crate::ledger::rebuild::{self, Rebuilt};
 use crate::ledger::store::{self as events, Progress};
+use crate::ledger::verify::{self, Verified, Walk};
 
-/// Derives a campaign's states and counts from its events and compares, all as of one moment.
+/// Derives a campaign's states and counts from its events and compares, all as of one moment. `told` hears how far it is and may end it:
+/// then there is no answer.
 ///
 /// # Errors
 /// When the ledger cannot be read.
-pub fn verify(lab: &Lab, campaign: &Campaign) -> DbResult<Verified> {
-    lab.ledger.snapshot(|conn| projection::verify(conn, campaign.number))
+pub fn verify(lab: &Lab, campaign: CampaignNumber, told: &mut dyn FnMut(Walk) -> ControlFlow<()>) -> DbResult<Option<Verified>> {
+    lab.ledger.snapshot(|conn| verify::verify_and_tell(conn, campaign, told))
 }
 
 /// How many recipients a rebuild will look at, and the one that was stopped, if there is one.
@@ -137,5 +139,188 @@ impl Background {
                 Stage::Failed { at }
             }
         });
+    }
+}
+
+/// How far verifying is.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(tag = "stage", rename_all = "lowercase")]
+pub enum CheckStage {
+    /// Nobody asked since this process started.
+    #[default]
+    Idle,
+    /// At work.
+    Running {
+        /// The campaign it is at.
+        campaign: CampaignNumber,
+        /// Of all events up to the last one counted, those of other campaigns included, in per cent.
+        percent: u8,
+    },
+    /// At its end.
+    Ended {
+        /// When.
+        at: Timestamp,
+        /// What it found, by campaign.
+        campaigns: Vec<Checked>,
+    },
+    /// Stopped before its end.
+    Stopped {
+        /// When.
+        at: Timestamp,
+    },
+    /// The ledger failed; the log says how.
+    Failed {
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// What verifying a campaign found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Checked {
+    /// The campaign.
+    pub campaign: CampaignNumber,
+    /// What was found.
+    #[serde(flatten)]
+    pub verified: Verified,
+}
+
+/// Why nothing is verified now.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    /// Somebody else is at it.
+    #[error("states and counts are being verified already, which reads every event: wait until that has ended, or stop it")]
+    UnderWay,
+    /// Somebody ended it.
+    #[error("verifying was stopped; nothing was changed")]
+    Stopped,
+    /// No thread for it.
+    #[error("no thread can be had to verify on")]
+    Thread(#[from] std::io::Error),
+    /// The ledger.
+    #[error("the ledger cannot be read")]
+    Ledger(#[from] DbError),
+}
+
+/// The one place for verifying in a process: it reads every event and holds every recipient in memory, so that two at a time would be twice
+/// as much of either.
+#[derive(Debug, Default)]
+pub struct Checking {
+    stage: Mutex<CheckStage>,
+    stop: AtomicBool,
+}
+
+impl Checking {
+    /// How far it is.
+    pub fn stage(&self) -> CheckStage {
+        self.locked().clone()
+    }
+
+    fn locked(&self) -> std::sync::MutexGuard<'_, CheckStage> {
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Verifies one campaign while the caller waits.
+    ///
+    /// # Errors
+    /// [`CheckError`].
+    pub fn one(&self, lab: &Lab, campaign: CampaignNumber) -> Result<Verified, CheckError> {
+        self.take_place(campaign)?;
+        self.work(lab, &[campaign])?.pop().map(|checked| checked.verified).ok_or(CheckError::Stopped)
+    }
+
+    /// Begins to verify all campaigns on a thread of its own.
+    ///
+    /// # Errors
+    /// [`CheckError`].
+    pub fn start(self: &Arc<Self>, lab: &Lab) -> Result<(), CheckError> {
+        let all: Vec<CampaignNumber> = lab.ledger.read(campaigns::states)?.into_iter().map(|(number, _)| number).collect();
+        self.take_place(all.first().copied().unwrap_or(CampaignNumber(0)))?;
+        let (this, lab) = (self.clone(), lab.clone());
+        let spawned = std::thread::Builder::new().name("verify".to_owned()).spawn(move || {
+            if let Err(error) = this.work(&lab, &all) {
+                tracing::warn!(error = &error as &dyn std::error::Error, "{error}");
+            }
+        });
+        if spawned.is_err() {
+            *self.locked() = CheckStage::Idle;
+        }
+        Ok(spawned.map(drop)?)
+    }
+
+    /// Ends it after the step it is at.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    fn take_place(&self, campaign: CampaignNumber) -> Result<(), CheckError> {
+        let mut stage = self.locked();
+        if matches!(*stage, CheckStage::Running { .. }) {
+            return Err(CheckError::UnderWay);
+        }
+        *stage = CheckStage::Running { campaign, percent: 0 };
+        self.stop.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Whoever took the place leaves it here, whatever becomes of it: a panic, too, must not keep it for ever.
+    fn work(&self, lab: &Lab, all: &[CampaignNumber]) -> Result<Vec<Checked>, CheckError> {
+        let mut leaving = Leaving { checking: self, at: CheckStage::Failed { at: lab.clock.now() } };
+        let found = self.verify_all(lab, all);
+        let at = lab.clock.now();
+        leaving.at = match &found {
+            Ok(campaigns) => CheckStage::Ended { at, campaigns: campaigns.clone() },
+            Err(CheckError::Stopped) => CheckStage::Stopped { at },
+            Err(_) => CheckStage::Failed { at },
+        };
+        found
+    }
+
+    fn verify_all(&self, lab: &Lab, all: &[CampaignNumber]) -> Result<Vec<Checked>, CheckError> {
+        let mut found = Vec::new();
+        for campaign in all {
+            let told = &mut |walk: Walk| {
+                let percent = u8::try_from(walk.percent()).unwrap_or(100);
+                *self.locked() = CheckStage::Running { campaign: *campaign, percent };
+                if self.stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            };
+            let verified = verify(lab, *campaign, told)?.ok_or(CheckError::Stopped)?;
+            found.push(Checked { campaign: *campaign, verified });
+        }
+        Ok(found)
+    }
+}
+
+/// Leaves the place when dropped.
+struct Leaving<'a> {
+    checking: &'a Checking,
+    at: CheckStage,
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        *self.checking.locked() = std::mem::take(&mut self.at);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_verifies_at_a_time_and_the_place_is_free_again_whatever_became_of_it() {
+        let checking = Checking::default();
+        checking.take_place(CampaignNumber(1)).unwrap();
+        let refused = checking.take_place(CampaignNumber(2)).unwrap_err();
+        assert!(refused.to_string().contains("already"), "{refused}");
+        assert_eq!(checking.stage(), CheckStage::Running { campaign: CampaignNumber(1), percent: 0 });
+        let failed = CheckStage::Failed { at: Timestamp::UNIX_EPOCH };
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _leaving = Leaving { checking: &checking, at: failed.clone() };
+            panic!("on purpose");
+        }));
+        assert!(panicked.is_err());
+        assert_eq!(checking.stage(), failed);
+        checking.take_place(CampaignNumber(2)).unwrap();
     }
 }

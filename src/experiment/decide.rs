@@ -204,8 +204,7 @@ pub fn decide(design: &Design, evidence: &Evidence) -> Decision {
     }
     let found = match (design.method, &evidence.watched) {
         (Method::Fixed, _) => once(design, evidence),
-        (Method::Anytime, Some(watched)) => whenever(watched, evidence),
-        (Method::Anytime, None) => Decision::NotYet,
+        (Method::Anytime, watched) => whenever(watched.as_ref(), evidence),
     };
     match found {
         Decision::Winner { .. } if design.same_letters => Decision::Stopped(Veto::SameLetters),
@@ -230,14 +229,14 @@ fn once(design: &Design, evidence: &Evidence) -> Decision {
 
 /// Anytime-valid: as soon as a crossing of the bound is written down, once every letter is out; without one there is no winner at the
 /// sealed end.
-fn whenever(watched: &Watched, evidence: &Evidence) -> Decision {
-    match evidence.crossing {
-        Some(Recorded { variant, p_value, .. }) if evidence.all_sent => Decision::Winner { variant, p_value },
-        _ if !evidence.is_due => Decision::NotYet,
-        _ => match leader(&evidence.arms) {
+fn whenever(watched: Option<&Watched>, evidence: &Evidence) -> Decision {
+    match (evidence.crossing, watched) {
+        (Some(Recorded { variant, p_value, .. }), _) if evidence.all_sent => Decision::Winner { variant, p_value },
+        (_, Some(watched)) if evidence.is_due => match leader(&evidence.arms) {
             Ok((variant, _)) => Decision::NoWinner { leader: variant, p_value: watched.weakest(variant) },
             Err(reason) => Decision::NotEstimable(reason),
         },
+        _ => Decision::NotYet,
     }
 }
 

@@ -1,20 +1,25 @@
 //! The anytime-valid test: first successes replayed one by one, and whether the bound was ever crossed.
 //!
-//! Cast: [`Watched`] (the outcome), [`Mark`] (how things stood after so many events), [`Crossing`] (when the bound was reached).
+//! Cast: [`Watched`] (the outcome), [`Mark`] (how things stood after so many events), [`Crossing`] (when the bound was reached). A replay
+//! that is written down and gone on with is in [`replay`](super::replay).
 //!
 //! Every pair of arms has an urn e-process of its own (safe log-rank: Grünwald, Ly, Pérez-Ortiz & ter Schure 2020). An arm wins at the
 //! first event after which it leads and its process against each other arm has reached 1/α at some time: intersection–union (Berger
 //! 1982), valid however often one looks. The band of each variant against the control is the same process turned round, so that it leaves
 //! out "no difference" exactly when the p-value is at most α. It never looks at a clock: the order of events is all it needs.
 
+use serde::{Deserialize, Serialize};
+
 use crate::ids::VariantNumber;
 use crate::stats::{Arm, Estimate, Level, NotEstimable, PValue, PaceBand, PaceTrace, UrnProcess};
 
 /// How things stood after some number of first successes.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Mark {
     /// First successes so far.
     pub after: usize,
+    /// The moment handed over with the last of them, milliseconds since 1970; 0 where arms alone were.
+    pub at: i64,
     /// Successes of each arm.
     pub successes: Vec<u64>,
     /// Anytime p-value of each variant against the control, in the order of the variants.
@@ -24,10 +29,12 @@ pub struct Mark {
 }
 
 /// The first event after which an arm had crossed the bound against everybody else.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Crossing {
     /// First successes up to and with it.
     pub after: usize,
+    /// The moment handed over with it, milliseconds since 1970; 0 where arms alone were.
+    pub at: i64,
     /// The arm.
     pub variant: VariantNumber,
     /// The largest of its anytime p-values then.
@@ -37,13 +44,13 @@ pub struct Crossing {
 }
 
 /// The replayed test.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Watched {
-    arms: usize,
+    pub(super) arms: usize,
     /// Of pair (one, other) with one < other at one · arms + other.
-    p_values: Vec<PValue>,
-    won: Option<Crossing>,
-    marks: Vec<Mark>,
+    pub(super) p_values: Vec<PValue>,
+    pub(super) won: Option<Crossing>,
+    pub(super) marks: Vec<Mark>,
 }
 
 impl Watched {
@@ -56,29 +63,20 @@ impl Watched {
     /// # Errors
     /// Fewer than two arms, an arm without recipients, `effect` not above 0.
     pub fn replay(trials: &[u64], firsts: &[VariantNumber], effect: f64, alpha: f64, marks: &[usize]) -> Estimate<Self> {
-        if trials.len() < 2 {
-            return Err(NotEstimable::TooFewArms);
-        }
-        let mut race = Race::new(trials, effect)?;
-        if !marks.is_empty() {
-            race.trace(Level::from_alpha(alpha)?);
-        }
+        let level = if marks.is_empty() { None } else { Some(Level::from_alpha(alpha)?) };
+        let mut race = Race::new(trials, effect, level)?;
         let mut marks = marks.iter().copied().peekable();
         let mut watched = Self { arms: trials.len(), p_values: Vec::new(), won: None, marks: Vec::new() };
         for (after, first) in (1..).zip(firsts) {
             race.observe(usize::from(first.0));
             if watched.won.is_none() {
-                watched.won =
-                    race.winner(alpha).map(|(variant, p_value)| Crossing { after, variant, p_value, successes: race.successes.clone() });
+                watched.won = race.crossing(alpha, after, 0);
             }
             if marks.next_if_eq(&after).is_some() {
-                let p_values = (1..trials.len()).map(|variant| race.p_value(0, variant)).collect();
-                let bands = race.traces.iter_mut().map(PaceTrace::narrow).collect();
-                watched.marks.push(Mark { after, successes: race.successes.clone(), p_values, bands });
+                watched.marks.push(race.mark(after, 0));
             }
         }
-        watched.p_values =
-            (0..trials.len()).flat_map(|one| (0..trials.len()).map(move |other| (one, other))).map(|(a, b)| race.p_value(a, b)).collect();
+        watched.p_values = race.p_values();
         Ok(watched)
     }
 
@@ -110,7 +108,8 @@ impl Watched {
 }
 
 /// One process per pair, and the successes so far.
-struct Race {
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Race {
     trials: Vec<u64>,
     successes: Vec<u64>,
     /// Pair (one, other) with one < other; the others hold none.
@@ -120,21 +119,45 @@ struct Race {
 }
 
 impl Race {
-    fn new(trials: &[u64], effect: f64) -> Estimate<Self> {
+    /// Bands are kept where a level for them is given.
+    pub(super) fn new(trials: &[u64], effect: f64, level: Option<Level>) -> Estimate<Self> {
+        if trials.len() < 2 {
+            return Err(NotEstimable::TooFewArms);
+        }
         let mut pairs = Vec::with_capacity(trials.len() * trials.len());
         for (one, trials_one) in trials.iter().enumerate() {
             for (other, trials_other) in trials.iter().enumerate() {
                 pairs.push(if one < other { Some(UrnProcess::planned(*trials_one, *trials_other, effect)?) } else { None });
             }
         }
-        Ok(Self { trials: trials.to_vec(), successes: vec![0; trials.len()], pairs, traces: Vec::new() })
+        let traces = level.map(|level| vec![PaceTrace::new(level); trials.len() - 1]).unwrap_or_default();
+        Ok(Self { trials: trials.to_vec(), successes: vec![0; trials.len()], pairs, traces })
     }
 
-    fn trace(&mut self, level: Level) {
-        self.traces = vec![PaceTrace::new(level); self.trials.len().saturating_sub(1)];
+    /// How it stands after `after` events, the bands narrowed by it.
+    pub(super) fn mark(&mut self, after: usize, at: i64) -> Mark {
+        let p_values = (1..self.trials.len()).map(|variant| self.p_value(0, variant)).collect();
+        let bands = self.traces.iter_mut().map(PaceTrace::narrow).collect();
+        Mark { after, at, successes: self.successes.clone(), p_values, bands }
     }
 
-    fn observe(&mut self, arm: usize) {
+    /// Who is across the bound against everybody else, after `after` events.
+    pub(super) fn crossing(&self, alpha: f64, after: usize, at: i64) -> Option<Crossing> {
+        let (variant, p_value) = self.winner(alpha)?;
+        Some(Crossing { after, at, variant, p_value, successes: self.successes.clone() })
+    }
+
+    /// Of every pair, in the order of [`Watched`].
+    pub(super) fn p_values(&self) -> Vec<PValue> {
+        let arms = self.trials.len();
+        (0..arms).flat_map(|one| (0..arms).map(move |other| (one, other))).map(|(one, other)| self.p_value(one, other)).collect()
+    }
+
+    pub(super) fn trials(&self) -> &[u64] {
+        &self.trials
+    }
+
+    pub(super) fn observe(&mut self, arm: usize) {
         let arms = self.trials.len();
         match (self.successes.get_mut(arm), self.trials.get(arm)) {
             (Some(successes), Some(trials)) if *successes < *trials => *successes += 1,

@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::db::{DbError, DbResult, LedgerConn, LedgerDb};
 use crate::ids::{CampaignNumber, Pseudonym, VariantNumber};
 use crate::ledger::event::{Event, EventKind, Hit, Whose};
+use crate::ledger::moved::Moved;
 use crate::ledger::projection::{count_difference, count_hit};
 use crate::ledger::store::{self, Change, Counter, JudgedHit, Placed, TallyKey};
 use crate::ledger::subject::State;
@@ -196,6 +197,7 @@ impl Judging<'_> {
         let placed = store::placed(conn, &all)?;
         let letters = store::letters(conn, due, self.cursor)?;
         let mut tallies: BTreeMap<TallyKey, i64> = BTreeMap::new();
+        let mut moved = Moved::default();
         let (mut states, mut changed) = (Vec::new(), Vec::new());
         let mut look_again: BTreeMap<Option<i64>, Vec<Pseudonym>> = BTreeMap::new();
         for pseudonym in due {
@@ -210,7 +212,9 @@ impl Judging<'_> {
                 self.round.changes.note(&change.old, &change.new);
             }
             if state != place.state {
-                count_difference(place, &Placed { state, ..*place }, &mut tallies);
+                let new = Placed { state, ..*place };
+                count_difference(place, &new, &mut tallies);
+                moved.note(place, &new);
                 states.push((*pseudonym, state));
             }
             changed.extend(changes.into_iter().filter(|change| change.old != change.new || change.settled != change.was_settled));
@@ -221,6 +225,7 @@ impl Judging<'_> {
             store::save_judgements(conn, &changed)?;
             store::save_states(conn, &states)?;
             store::save_tallies(conn, &tallies, self.cursor)?;
+            store::forget_replays(conn, &moved)?;
             for (next, pseudonyms) in look_again {
                 store::await_judgement(conn, &pseudonyms, next)?;
             }

@@ -15,6 +15,8 @@ use serde::Serialize;
 
 use crate::db::{DbResult, LedgerConn, LedgerDb};
 use crate::ids::{CampaignNumber, Pseudonym};
+use crate::ledger::derive::{Derived, derive};
+use crate::ledger::moved::Moved;
 use crate::ledger::projection::{count_difference, count_state};
 use crate::ledger::store::{self, Counter, Placed, Progress, TallyKey};
 use crate::ledger::subject::State;
@@ -111,13 +113,17 @@ struct Wrong {
 fn wrong(conn: &mut LedgerConn, chosen: &[Pseudonym], cursor: i64) -> DbResult<Vec<Wrong>> {
     let all: HashSet<Pseudonym> = chosen.iter().copied().collect();
     let placed = store::placed(conn, &all)?;
-    let letters = store::letters(conn, chosen, cursor)?;
     let awaited = store::awaited(conn, chosen)?;
+    let mut letters: HashMap<Pseudonym, (State, Option<i64>)> = HashMap::with_capacity(chosen.len());
+    for (pseudonym, fact, settled) in store::facts_of_letters(conn, chosen, cursor)? {
+        let (state, last) = letters.entry(pseudonym).or_default();
+        *state = state.add(fact.kind, fact.at, fact.hit.map(|hit| (hit.class, hit.confidence)));
+        if fact.hit.is_some() && !settled {
+            *last = (*last).max(Some(fact.at));
+        }
+    }
     let judge = |(pseudonym, placed): (Pseudonym, Placed)| {
-        let events = letters.get(&pseudonym).map(Vec::as_slice).unwrap_or_default();
-        let state = events.iter().fold(State::default(), |state, one| state.fold(&one.event));
-        let open = events.iter().filter(|one| one.event.hit.is_some() && !one.settled);
-        let last = open.map(|one| one.event.at.as_millisecond()).max();
+        let (state, last) = letters.get(&pseudonym).copied().unwrap_or_default();
         let judge_at = last.filter(|_| !awaited.contains(&pseudonym)).map(|last| last.saturating_add(QUIET));
         (state != placed.state || judge_at.is_some()).then_some(Wrong { pseudonym, placed, state, judge_at })
     };
@@ -130,9 +136,12 @@ fn mend(conn: &mut LedgerConn, suspects: &[Pseudonym]) -> DbResult<u64> {
     let cursor = store::count(conn, Counter::ProjectedSeq, 0)?;
     let wrong = wrong(conn, suspects, cursor)?;
     let mut tallies: BTreeMap<TallyKey, i64> = BTreeMap::new();
+    let mut moved = Moved::default();
     let mut judge_at: HashMap<i64, Vec<Pseudonym>> = HashMap::new();
     for one in &wrong {
-        count_difference(&one.placed, &Placed { state: one.state, ..one.placed }, &mut tallies);
+        let new = Placed { state: one.state, ..one.placed };
+        count_difference(&one.placed, &new, &mut tallies);
+        moved.note(&one.placed, &new);
         if let Some(at) = one.judge_at {
             judge_at.entry(at).or_default().push(one.pseudonym);
         }
@@ -140,6 +149,7 @@ fn mend(conn: &mut LedgerConn, suspects: &[Pseudonym]) -> DbResult<u64> {
     let states: Vec<(Pseudonym, State)> = wrong.iter().map(|one| (one.pseudonym, one.state)).collect();
     store::save_states(conn, &states)?;
     store::save_tallies(conn, &tallies, cursor)?;
+    store::forget_replays(conn, &moved)?;
     for (at, pseudonyms) in judge_at {
         store::await_judgement(conn, &pseudonyms, Some(at))?;
     }
@@ -172,7 +182,10 @@ fn recount(db: &LedgerDb, campaign: CampaignNumber) -> DbResult<u64> {
 /// What is to be added to a campaign's counts so that they are what states and hits say. Call inside a snapshot.
 fn off(conn: &mut LedgerConn, campaign: CampaignNumber) -> DbResult<BTreeMap<TallyKey, i64>> {
     let cursor = store::counted(conn, Counter::ProjectedSeq)?;
-    let mut off = store::hits_by_arm(conn, campaign, cursor)?;
+    // Only its counts of hits: what states count for is asked of the states as they stand.
+    let Some(Derived { hits: mut off, .. }) = derive(conn, campaign, cursor, None, &mut |_| ControlFlow::Continue(()))? else {
+        return Ok(BTreeMap::new());
+    };
     for (placed, many) in store::states_by_arm(conn, campaign)? {
         count_state(&placed, many, &mut off);
         *off.entry(store::enrolled_key(&placed)).or_default() += many;

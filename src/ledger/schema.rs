@@ -23,7 +23,14 @@ diesel::table! {
     counter (name) { name -> Text, value -> BigInt, }
 }
 diesel::table! {
-    look (campaign) { campaign -> BigInt, until -> BigInt, counts -> Text, }
+    look (campaign) {
+        campaign -> BigInt, until -> BigInt, counts -> Text, firsts -> Text, silent -> Text, replay -> Nullable<Text>,
+    }
+}
+diesel::table! {
+    replay (campaign, kind, until) {
+        campaign -> BigInt, kind -> Text, until -> BigInt, made_at -> BigInt, successes -> BigInt, base -> Text, state -> Nullable<Text>,
+    }
 }
 diesel::table! {
     watch (campaign) {
@@ -35,10 +42,11 @@ diesel::table! {
     withdrawal (pseudonym) { pseudonym -> Text, at -> BigInt, }
 }
 diesel::table! {
-    spool (id) { id -> Text, segment -> BigInt, place -> BigInt, damaged -> Bool, }
+    spool (id) {
+        id -> Text, segment -> BigInt, place -> BigInt, damaged -> Bool, alive_at -> Nullable<BigInt>, loaded_before -> Nullable<BigInt>,
+    }
 }
 diesel::table! {
     rebuild (scope) { scope -> BigInt, began_at -> BigInt, after -> Text, recipients -> BigInt, mended -> BigInt, }
 }
-diesel::allow_tables_to_appear_in_same_query!(subject, event, tally, counter, look, watch, withdrawal, spool, rebuild);
-diesel::allow_columns_to_appear_in_same_group_by_clause!(subject::part, subject::variant, event::kind, event::class, event::link);
+diesel::allow_tables_to_appear_in_same_query!(subject, event, tally, counter, look, replay, watch, withdrawal, spool, rebuild);

@@ -4,9 +4,13 @@
 //! that is committed later.
 
 mod append;
+mod facts;
+mod firsts;
 mod judgement;
 mod look;
 mod rebuild;
+mod replay;
+mod spools;
 mod watch;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -22,15 +26,19 @@ use crate::ledger::subject::{Part, State, Subject};
 use crate::signal::{Reasons, Verdict};
 
 pub use append::{save_states, save_states_to_judge};
+pub use facts::{Fact, HitFact, facts_of_campaign, facts_of_letters};
+pub use firsts::{First, Who, first_successes, late_successes};
 pub use judgement::{
     Change, JudgedHit, LetterEvents, await_judgement, await_quiet, cut_shared_hits, has_shared_hits, letters, letters_to_judge,
     pseudonyms_after, rulesets, save_judgements, to_judge,
 };
-pub use look::{look, save_look};
+pub use look::{Frozen, frozen, frozen_firsts, keep_frozen_replay, save_look};
 pub use rebuild::{
-    Progress, all_tallies, awaited, end_rebuild, enrolled_key, hits_by_arm, rebuild, recipients, recipients_after, save_rebuild,
-    states_by_arm, with_state,
+    Progress, all_tallies, awaited, end_rebuild, enrolled_key, rebuild, recipients, recipients_after, save_rebuild, states_by_arm,
+    with_state,
 };
+pub use replay::{Kept, drop_replays, forget_replays, kept_replays, replay, reserve_replay, save_replay};
+pub use spools::{is_there, note_alive, note_gone, silent_spools};
 pub use watch::{begin_watch, save_crossing, settle, watch};
 
 /// A running number kept in the ledger.
@@ -118,14 +126,34 @@ fn campaign_number(number: i64) -> DbResult<CampaignNumber> {
     u32::try_from(number).map(CampaignNumber).map_err(|_| DbError::unreadable("a campaign number", number))
 }
 
+fn whose(pseudonym: Option<&str>, number: Option<i32>, part: Option<&str>) -> DbResult<Whose> {
+    match (pseudonym, number) {
+        (Some(pseudonym), _) => Ok(Whose::Recipient(read("a pseudonym", pseudonym)?)),
+        (None, Some(number)) => {
+            let part = part.and_then(Part::from_word).ok_or_else(|| DbError::unreadable("test or rest", "something else"))?;
+            Ok(Whose::Arm { variant: variant(number)?, part })
+        }
+        (None, None) => Err(DbError::unreadable("a pseudonym or a variant", "neither")),
+    }
+}
+
+fn kind(word: &str) -> DbResult<EventKind> {
+    EventKind::from_word(word).ok_or_else(|| DbError::unreadable("an event kind", word))
+}
+
+fn link(number: Option<i32>) -> DbResult<Option<LinkNumber>> {
+    let read = |number: i32| u16::try_from(number).map(LinkNumber).map_err(|_| DbError::unreadable("a link number", number));
+    number.map(read).transpose()
+}
+
+fn multiplicity(number: i32) -> DbResult<u16> {
+    u16::try_from(number).map_err(|_| DbError::unreadable("a multiplicity", number))
+}
+
 fn event_of(row: EventRow) -> DbResult<Event> {
     let hit = match (row.class, row.confidence) {
         (Some(class), Some(confidence)) => Some(Hit {
-            link: row
-                .link
-                .map(|link| u16::try_from(link).map(LinkNumber))
-                .transpose()
-                .map_err(|_| DbError::unreadable("a link number", "?"))?,
+            link: link(row.link)?,
             verdict: Verdict {
                 class: read("a class", &class)?,
                 confidence: read("a confidence", &confidence)?,
@@ -134,24 +162,15 @@ fn event_of(row: EventRow) -> DbResult<Event> {
             },
             family: read("a client family", &row.family.unwrap_or_default())?,
             device: read("a device class", &row.device.unwrap_or_default())?,
-            multiplicity: u16::try_from(row.multiplicity).map_err(|_| DbError::unreadable("a multiplicity", row.multiplicity))?,
+            multiplicity: multiplicity(row.multiplicity)?,
         }),
         _ => None,
-    };
-    let whose = match (row.pseudonym, row.variant) {
-        (Some(pseudonym), _) => Whose::Recipient(read("a pseudonym", &pseudonym)?),
-        (None, Some(number)) => {
-            let part =
-                row.part.as_deref().and_then(Part::from_word).ok_or_else(|| DbError::unreadable("test or rest", "something else"))?;
-            Whose::Arm { variant: variant(number)?, part }
-        }
-        (None, None) => return Err(DbError::unreadable("a pseudonym or a variant", "neither")),
     };
     Ok(Event {
         id: read("an event id", &row.id)?,
         campaign: campaign_number(row.campaign)?,
-        whose,
-        kind: EventKind::from_word(&row.kind).ok_or_else(|| DbError::unreadable("an event kind", &row.kind))?,
+        whose: whose(row.pseudonym.as_deref(), row.variant, row.part.as_deref())?,
+        kind: kind(&row.kind)?,
         at: Timestamp::from_millisecond(row.at).map_err(|_| DbError::unreadable("a moment", row.at))?,
         hit,
         reason: row.reason,
@@ -354,84 +373,6 @@ pub fn placed(conn: &mut LedgerConn, pseudonyms: &HashSet<Pseudonym>) -> DbResul
     Ok(found)
 }
 
-/// The first open or click of each measured recipient of the test whose letter was delivered, standard counting, in the order of time;
-/// who came in the same millisecond is ordered by pseudonym, which is chance. `kind` is an open or a click; for others there is none.
-pub fn first_successes(conn: &mut LedgerConn, campaign: CampaignNumber, kind: EventKind) -> DbResult<Vec<(Timestamp, VariantNumber)>> {
-    let query = subject::table
-        .filter(subject::campaign.eq(i64::from(campaign.0)))
-        .filter(subject::part.eq(Part::Test.as_str()))
-        .filter(subject::recording.eq_any(measured_modes()));
-    let rows: Vec<(Option<i64>, i32, i32)> = match kind {
-        EventKind::Open => query
-            .filter(subject::first_open_at.is_not_null())
-            .order((subject::first_open_at, subject::pseudonym))
-            .select((subject::first_open_at, subject::variant, subject::delivery_flags))
-            .load(conn.sql())?,
-        EventKind::Click => query
-            .filter(subject::first_click_at.is_not_null())
-            .order((subject::first_click_at, subject::pseudonym))
-            .select((subject::first_click_at, subject::variant, subject::delivery_flags))
-            .load(conn.sql())?,
-        _ => Vec::new(),
-    };
-    let delivered = |flags: i32| State { delivery: flags, ..State::default() }.is_delivered();
-    moments(rows.into_iter().filter(|(_, _, flags)| delivered(*flags)).map(|(at, number, _)| (at, number)))
-}
-
-/// The same of those at risk since the observation of an anytime-valid test began, whatever became of their letters later.
-pub fn first_successes_at_risk(
-    conn: &mut LedgerConn,
-    campaign: CampaignNumber,
-    kind: EventKind,
-) -> DbResult<Vec<(Timestamp, VariantNumber)>> {
-    let query = subject::table.filter(subject::campaign.eq(i64::from(campaign.0))).filter(subject::at_risk);
-    let rows: Vec<(Option<i64>, i32)> = match kind {
-        EventKind::Open => query
-            .filter(subject::first_open_at.is_not_null())
-            .order((subject::first_open_at, subject::pseudonym))
-            .select((subject::first_open_at, subject::variant))
-            .load(conn.sql())?,
-        EventKind::Click => query
-            .filter(subject::first_click_at.is_not_null())
-            .order((subject::first_click_at, subject::pseudonym))
-            .select((subject::first_click_at, subject::variant))
-            .load(conn.sql())?,
-        _ => Vec::new(),
-    };
-    moments(rows.into_iter())
-}
-
-fn moments(rows: impl Iterator<Item = (Option<i64>, i32)>) -> DbResult<Vec<(Timestamp, VariantNumber)>> {
-    rows.filter_map(|(at, number)| at.map(|at| (at, number)))
-        .map(|(at, number)| {
-            let moment = Timestamp::from_millisecond(at).map_err(|_| DbError::unreadable("a moment", at))?;
-            Ok((moment, variant(number)?))
-        })
-        .collect()
-}
-
-/// How many measured recipients of the test, delivered, opened or clicked for the first time after `after`. `kind` is an open or a click;
-/// for others there is none.
-pub fn late_successes(conn: &mut LedgerConn, campaign: CampaignNumber, kind: EventKind, after: Timestamp) -> DbResult<u64> {
-    let query = subject::table
-        .filter(subject::campaign.eq(i64::from(campaign.0)))
-        .filter(subject::part.eq(Part::Test.as_str()))
-        .filter(subject::recording.eq_any(measured_modes()));
-    let after = after.as_millisecond();
-    let columns = (subject::delivery_flags, diesel::dsl::count_star());
-    let rows: Vec<(i32, i64)> = match kind {
-        EventKind::Open => {
-            query.filter(subject::first_open_at.gt(after)).group_by(subject::delivery_flags).select(columns).load(conn.sql())?
-        }
-        EventKind::Click => {
-            query.filter(subject::first_click_at.gt(after)).group_by(subject::delivery_flags).select(columns).load(conn.sql())?
-        }
-        _ => Vec::new(),
-    };
-    let delivered = |flags: i32| State { delivery: flags, ..State::default() }.is_delivered();
-    Ok(rows.into_iter().filter(|(flags, _)| delivered(*flags)).map(|(_, count)| count.unsigned_abs()).sum())
-}
-
 fn measured_modes() -> [&'static str; 2] {
     [RecordingMode::Pseudonymous.as_str(), RecordingMode::Identified.as_str()]
 }
@@ -482,6 +423,7 @@ pub fn tallies(conn: &mut LedgerConn, campaign: CampaignNumber) -> DbResult<BTre
 /// Forgets every derived value, so that the projection starts again from the first event.
 pub fn reset_projection(conn: &mut LedgerConn) -> DbResult<()> {
     diesel::delete(tally::table.filter(tally::name.ne(ENROLLED))).execute(conn.sql())?;
+    replay::forget_all(conn)?;
     diesel::update(subject::table)
         .set((
             subject::delivery_flags.eq(0),

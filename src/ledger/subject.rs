@@ -4,8 +4,8 @@
 //!
 //! Folding is a pure function and does not depend on the order of events, so states can be derived again at any time.
 
-use crate::ids::{CampaignNumber, Pseudonym, RecordingMode, VariantNumber};
-use crate::ledger::event::{Event, EventKind, Hit};
+use crate::ids::{CampaignNumber, LinkNumber, Pseudonym, RecordingMode, VariantNumber};
+use crate::ledger::event::{Event, EventKind};
 use crate::signal::{Class, Confidence};
 
 /// Test, the rest who get what the test chose, or the hold-out who get nothing.
@@ -95,20 +95,24 @@ const fn delivery_bit(kind: EventKind) -> i32 {
 
 impl State {
     /// The state after one more event.
-    pub fn fold(mut self, event: &Event) -> Self {
-        self.delivery |= delivery_bit(event.kind);
-        if let Some(hit) = &event.hit {
-            let at = event.at.as_millisecond();
-            match event.kind {
+    pub fn fold(self, event: &Event) -> Self {
+        self.add(event.kind, event.at.as_millisecond(), event.hit.map(|hit| (hit.verdict.class, hit.verdict.confidence)))
+    }
+
+    /// The same, told of the event only what matters: kind, moment (milliseconds since 1970), and of a hit class and confidence.
+    pub fn add(mut self, kind: EventKind, at: i64, hit: Option<(Class, Confidence)>) -> Self {
+        self.delivery |= delivery_bit(kind);
+        if let Some((class, confidence)) = hit {
+            match kind {
                 EventKind::Open => {
-                    self.opens |= hit_bits(hit);
-                    if counts_as_open(hit.verdict.class) {
+                    self.opens |= hit_bits(class, confidence);
+                    if counts_as_open(class) {
                         self.first_open_at = earliest(self.first_open_at, at);
                     }
                 }
                 EventKind::Click => {
-                    self.clicks |= hit_bits(hit);
-                    if hit.verdict.class == Class::Human {
+                    self.clicks |= hit_bits(class, confidence);
+                    if class == Class::Human {
                         self.first_click_at = earliest(self.first_click_at, at);
                     }
                 }
@@ -162,9 +166,9 @@ impl State {
     }
 }
 
-fn hit_bits(hit: &Hit) -> i32 {
-    let strict = hit.verdict.class == Class::Human && matches!(hit.verdict.confidence, Confidence::Certain | Confidence::Strong);
-    class_bit(hit.verdict.class) | if strict { STRICT } else { 0 }
+fn hit_bits(class: Class, confidence: Confidence) -> i32 {
+    let strict = class == Class::Human && matches!(confidence, Confidence::Certain | Confidence::Strong);
+    class_bit(class) | if strict { STRICT } else { 0 }
 }
 
 const fn counts_as_open(class: Class) -> bool {
@@ -281,8 +285,13 @@ pub fn hits_tally(kind: EventKind, class: Class) -> String {
     format!("{} hits {}", kind.as_str(), class.as_str())
 }
 
+/// The link whose clicks this hit counts for: a person's click on it. A double click on a link is one click.
+pub fn clicked_link(kind: EventKind, class: Class, link: Option<LinkNumber>, multiplicity: u16) -> Option<LinkNumber> {
+    link.filter(|_| kind == EventKind::Click && class == Class::Human && multiplicity > 0)
+}
+
 /// The name of the tally that counts persons' clicks on one link: `link 3 clicks`.
-pub fn link_tally(link: crate::ids::LinkNumber) -> String {
+pub fn link_tally(link: LinkNumber) -> String {
     format!("link {} clicks", link.0)
 }
 
@@ -290,6 +299,7 @@ pub fn link_tally(link: crate::ids::LinkNumber) -> String {
 mod tests {
     use super::*;
     use crate::ids::EventId;
+    use crate::ledger::event::Hit;
     use crate::ledger::event::Whose;
     use crate::signal::{ClientFamily, DeviceClass};
     use crate::signal::{Reasons, Verdict};

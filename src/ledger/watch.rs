@@ -54,9 +54,9 @@ pub struct Crossing {
 }
 
 impl Crossing {
-    /// The minute a moment lies in.
-    pub fn minute_of(at: Timestamp) -> i64 {
-        at.as_millisecond().div_euclid(MINUTE)
+    /// The minute a moment, milliseconds since 1970, lies in.
+    pub const fn minute_of(at: i64) -> i64 {
+        at.div_euclid(MINUTE)
     }
 
     /// When, rounded down to the minute.

@@ -20,8 +20,6 @@ use crate::report::reading::{MaybeCount, cannot, comparisons, rate};
 use crate::report::wording::{metric_words, moment, p_words, percent, points};
 use crate::stats::{Count, Level, PValue, RatioSums, benjamini_hochberg, delta_ratio};
 
-/// Points of a band.
-const POINTS: usize = 60;
 /// The power every plan is reckoned with unless it says otherwise.
 pub const POWER: f64 = 0.8;
 
@@ -112,31 +110,12 @@ pub fn secondary(design: &Design, counts: &Counts, variants: &[VariantNumber], l
     all
 }
 
-/// Replays the first successes, for verdict and band; none where they were not read or an arm is empty. Once the recipients at risk stand
-/// fast, late bounces change nothing here.
-pub fn watched(design: &Design, counts: &Counts, variants: &[VariantNumber], standard: &[MaybeCount]) -> Option<Watched> {
-    let firsts: Vec<VariantNumber> = counts.firsts.as_ref()?.iter().map(|(_, variant)| *variant).collect();
-    let trials: Vec<u64> = match &counts.watch {
-        Some(watch) => variants.iter().map(|variant| watch.of(*variant)).collect(),
-        None => standard.iter().map(|count| count.as_ref().map(|count| count.trials())).collect::<Result<_, _>>().ok()?,
-    };
-    Watched::replay(&trials, &firsts, design.planned_effect(), design.significance, &marks(firsts.len())).ok()
-}
-
-/// Up to [`POINTS`] numbers of events, evenly spread, the last included.
-fn marks(events: usize) -> Vec<usize> {
-    let points = events.min(POINTS);
-    (1..=points).map(|point| point * events / points).collect()
-}
-
 /// The anytime-valid reading as lines and bands.
-pub fn anytime(design: &Design, counts: &Counts, watched: &Watched, variants: &[VariantNumber], level: Level) -> Option<Anytime> {
-    let firsts = counts.firsts.as_ref()?;
+pub fn anytime(design: &Design, counts: &Counts, watched: &Watched, variants: &[VariantNumber], level: Level) -> Anytime {
     let point = |mark: &Mark, index: usize| -> Option<BandPoint> {
-        let (at, _) = firsts.get(mark.after.checked_sub(1)?)?;
         let (p_value, band) = (mark.p_values.get(index)?, mark.bands.get(index)?);
         Some(BandPoint {
-            at: at.as_millisecond(),
+            at: mark.at,
             ratio: band.ratio,
             lower: band.band.lower,
             upper: band.band.upper,
@@ -158,7 +137,7 @@ pub fn anytime(design: &Design, counts: &Counts, watched: &Watched, variants: &[
     let varies = lines.iter().any(|line| line.band.last().is_some_and(|point| point.varies));
     let watch = counts.watch.as_ref();
     let crossing = watch.and_then(crossing_line);
-    Some(Anytime {
+    Anytime {
         decides,
         method: "urn e-process (safe log-rank, Grünwald, Ly, Pérez-Ortiz & ter Schure 2020); band: the same process turned round"
             .to_owned(),
@@ -169,7 +148,7 @@ pub fn anytime(design: &Design, counts: &Counts, watched: &Watched, variants: &[
         sentence: anytime_sentence(decides, watched, crossing.as_ref(), design.significance),
         crossing,
         variants: lines,
-    })
+    }
 }
 
 fn crossing_line(watch: &Watch) -> Option<CrossingLine> {
@@ -302,15 +281,6 @@ pub fn clicks_to_opens(counts: &Counts, variants: &[VariantNumber], level: Level
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn marks_spread_evenly_and_end_at_the_last_event() {
-        assert_eq!(marks(0), Vec::<usize>::new());
-        assert_eq!(marks(3), vec![1, 2, 3]);
-        let many = marks(1000);
-        assert_eq!((many.len(), many.last()), (POINTS, Some(&1000)));
-        assert!(many.windows(2).all(|pair| pair[0] < pair[1]));
-    }
 
     #[test]
     fn power_reached_is_told_from_the_rates_that_came_out() {

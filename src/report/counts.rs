@@ -2,7 +2,8 @@
 //!
 //! Cast: [`Counts`], [`Way`] (raw, standard, strict).
 //!
-//! Tallies do not grow with events; only first successes are looked up one by one, in the order of time, for the anytime-valid reading.
+//! Tallies do not grow with events; only first successes are looked up one by one, in the order of time, for the anytime-valid reading, from
+//! the newest [`replay`](crate::report::replay) that is kept.
 //! Once the sealed time's facts are written down, everything here is read from there, and later facts are only told.
 
 use std::collections::BTreeMap;
@@ -12,18 +13,16 @@ use jiff::Timestamp;
 use crate::campaign::store::{self as campaigns, Campaign};
 use crate::db::{DbResult, LedgerConn};
 use crate::experiment::design::{Method, Metric};
+use crate::experiment::watch::Watched;
 use crate::ids::VariantNumber;
 use crate::ledger::event::EventKind;
-use crate::ledger::look::Look;
+use crate::ledger::look::{ArmTallies, Look, Silent};
 use crate::ledger::store as events;
 use crate::ledger::subject::{MEASURED, Part, Tally};
 use crate::ledger::watch::Watch;
 use crate::report::reading::MaybeCount;
-use crate::report::results::due;
+use crate::report::replay::{self, Patience};
 use crate::stats::Count;
-
-/// Most first successes replayed for a page whose verdict does not rest on them: reading and replaying takes a microsecond each.
-pub const WATCHED_AT_MOST: u64 = 25_000;
 
 /// Counts of a campaign's test.
 #[derive(Default)]
@@ -32,8 +31,10 @@ pub struct Counts {
     links: BTreeMap<VariantNumber, u64>,
     held_out: u64,
     tallies: BTreeMap<(VariantNumber, String), u64>,
-    /// First successes up to the sealed time, in its order.
-    pub firsts: Option<Vec<(Timestamp, VariantNumber)>>,
+    /// The first successes up to the sealed time replayed; none where an arm is empty, or where that is put off.
+    pub watched: Option<Watched>,
+    /// Tracking nodes whose hits up to the sealed time may be missing.
+    pub silent: Vec<Silent>,
     /// Until when facts count; none before the sealed time's facts are written down.
     pub until: Option<Timestamp>,
     /// What came later and does not count.
@@ -79,7 +80,39 @@ impl Counts {
     ///
     /// # Errors
     /// When the ledger cannot be read.
-    pub fn read(conn: &mut LedgerConn, campaign: &Campaign) -> DbResult<Self> {
+    pub fn read(conn: &mut LedgerConn, campaign: &Campaign, patience: Patience) -> DbResult<Self> {
+        let mut counts = Self::without_replay(conn, campaign)?;
+        let Some(frozen) = events::frozen(conn, campaign.number)? else {
+            counts.watched = replay::replayed(conn, campaign, &counts, patience)?;
+            return Ok(counts);
+        };
+        let design = &campaign.definition.design;
+        let successes = events::late_successes(conn, campaign.number, kind(design.metric), frozen.until)?;
+        counts.freeze(frozen.until, &frozen.tallies, successes);
+        counts.silent = frozen.silent;
+        counts.watched = match frozen.replay {
+            Some(text) => Some(replay::from_text(&text)?),
+            None => replay::of_look(campaign, &counts, &events::frozen_firsts(conn, campaign.number)?),
+        };
+        Ok(counts)
+    }
+
+    /// As they are in a look that is about to be written down, its first successes replayed.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn of_look(conn: &mut LedgerConn, campaign: &Campaign, until: Timestamp, look: &Look) -> DbResult<Self> {
+        let mut counts = Self::without_replay(conn, campaign)?;
+        counts.freeze(until, &look.tallies, 0);
+        counts.watched = replay::of_look(campaign, &counts, &look.firsts);
+        Ok(counts)
+    }
+
+    /// What is known by now, the anytime-valid reading left out.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn without_replay(conn: &mut LedgerConn, campaign: &Campaign) -> DbResult<Self> {
         let enrolled = events::enrolled(conn, campaign.number)?;
         let tallies = events::tallies(conn, campaign.number)?;
         let of_test = |part: Part| part == Part::Test;
@@ -95,30 +128,15 @@ impl Counts {
                 .collect(),
             ..Self::default()
         };
-        let design = &campaign.definition.design;
-        if design.method == Method::Anytime {
+        if campaign.definition.design.method == Method::Anytime {
             counts.watch = events::watch(conn, campaign.number)?;
-        }
-        if let Some((until, look)) = events::look(conn, campaign.number)? {
-            let successes = events::late_successes(conn, campaign.number, kind(design.metric), until)?;
-            counts.freeze(until, &look, successes)?;
-        } else if design.method == Method::Anytime || counts.successes(design.metric) <= WATCHED_AT_MOST {
-            let mut firsts = if counts.watch.is_some() {
-                events::first_successes_at_risk(conn, campaign.number, kind(design.metric))?
-            } else {
-                events::first_successes(conn, campaign.number, kind(design.metric))?
-            };
-            // Between the sealed time and its look: nothing after it will count.
-            let due = due(campaign);
-            firsts.retain(|(at, _)| due.is_none_or(|due| *at <= due));
-            counts.firsts = Some(firsts);
         }
         Ok(counts)
     }
 
     /// Puts the look in the place of what is known by now, and keeps how much came later.
-    fn freeze(&mut self, until: Timestamp, look: &Look, successes: u64) -> DbResult<()> {
-        let frozen = |name: &str| -> u64 { look.tallies.values().filter_map(|tallies| tallies.get(name)).sum() };
+    fn freeze(&mut self, until: Timestamp, look: &ArmTallies, successes: u64) {
+        let frozen = |name: &str| -> u64 { look.values().filter_map(|tallies| tallies.get(name)).sum() };
         let since = |tally: Tally| -> u64 {
             let now: u64 = self.enrolled.keys().map(|variant| self.of(*variant, tally)).sum();
             now.saturating_sub(frozen(tally.as_str()))
@@ -130,16 +148,14 @@ impl Counts {
             complained: since(Tally::Complained),
         };
         self.tallies = look
-            .tallies
             .iter()
             .flat_map(|(variant, tallies)| tallies.iter().map(|(name, value)| ((VariantNumber(*variant), name.clone()), *value)))
             .collect();
-        self.firsts = Some(look.first_successes()?);
         self.until = Some(until);
-        Ok(())
     }
 
-    fn successes(&self, metric: Metric) -> u64 {
+    /// Recipients who count as success by now, in all arms.
+    pub fn successes(&self, metric: Metric) -> u64 {
         let tally = if metric == Metric::Open { Tally::OpenStandard } else { Tally::ClickStandard };
         self.enrolled.keys().map(|variant| self.of(*variant, tally)).sum()
     }

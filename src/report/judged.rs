@@ -15,6 +15,7 @@ use crate::report::beside;
 use crate::report::checks::Checks;
 use crate::report::counts::{Counts, Way};
 use crate::report::reading::MaybeCount;
+use crate::report::replay::Patience;
 use crate::stats::{Count, NotEstimable, PValue};
 
 /// A test judged by its counts.
@@ -56,7 +57,7 @@ impl Judged {
         let standard: Vec<MaybeCount> = variants.iter().map(|variant| counts.count(*variant, design.metric, Way::Standard)).collect();
         let checks = Checks::of(counts, &variants, design.metric, &design.weights);
         let guards = beside::guards(design, counts, &variants);
-        let watched = beside::watched(design, counts, &variants, &standard);
+        let watched = counts.watched.clone();
         let decision = match standard.iter().cloned().collect::<Result<Vec<Count>, NotEstimable>>() {
             Ok(arms) => decide(
                 design,
@@ -91,11 +92,11 @@ pub struct Found {
 /// # Errors
 /// When the ledger cannot be read.
 pub fn found(conn: &mut LedgerConn, campaign: &Campaign) -> DbResult<Found> {
-    let counts = Counts::read(conn, campaign)?;
+    let counts = Counts::read(conn, campaign, Patience::Endless)?;
     let known = counts.watch.as_ref().and_then(|watch| watch.crossing.clone());
     let crossing = match known {
         Some(known) => Some(known),
-        None => seen(campaign, &counts),
+        None => seen(&counts),
     };
     let recorded = crossing.as_ref().map(|crossing| Recorded {
         variant: VariantNumber(crossing.variant),
@@ -106,13 +107,11 @@ pub fn found(conn: &mut LedgerConn, campaign: &Campaign) -> DbResult<Found> {
     Ok(Found { crossing, passes })
 }
 
-fn seen(campaign: &Campaign, counts: &Counts) -> Option<Crossing> {
-    let judged = Judged::with(campaign, counts, None);
-    let found = judged.watched.as_ref()?.crossing()?;
-    let (at, _) = counts.firsts.as_ref()?.get(found.after.checked_sub(1)?)?;
+fn seen(counts: &Counts) -> Option<Crossing> {
+    let found = counts.watched.as_ref()?.crossing()?;
     Some(Crossing {
         variant: found.variant.0,
-        minute: Crossing::minute_of(*at),
+        minute: Crossing::minute_of(found.at),
         after: found.after as u64,
         ln_p: found.p_value.ln(),
         successes: found.successes.clone(),

@@ -14,16 +14,18 @@ use crate::experiment::decide::{CHECK_LEVEL, SCORE};
 use crate::experiment::design::{Method, Metric, Rule};
 use crate::ids::VariantNumber;
 use crate::ledger::event::EventKind;
+use crate::ledger::look::Silent;
 use crate::ledger::subject::{MEASURED, Tally, hits_tally};
 use crate::ledger::watch::Watch;
 use crate::report::beside;
 use crate::report::checks::Checks;
 use crate::report::countings::{agreement, counting};
-use crate::report::counts::{Counts, WATCHED_AT_MOST, Way};
+use crate::report::counts::{Counts, Way};
 use crate::report::deviations::deviations;
 use crate::report::judged::Judged;
 use crate::report::page::{Arm, Chosen, Comparison, Counting, Estimate, HitClass, ResultPage, SealedPlan};
 use crate::report::reading::{MaybeCount, all_equal, chances, chances_words, comparisons, rate};
+use crate::report::replay::{AT_MOST, Patience};
 use crate::report::wording::{metric_words, moment, percent, verdict};
 use crate::signal::Class;
 use crate::stats::{BestReading, Level};
@@ -34,7 +36,7 @@ use crate::stats::{BestReading, Level};
 /// When the ledger cannot be read. What cannot be estimated is said on the page.
 pub fn results(conn: &mut LedgerConn, campaign: &Campaign, now: Timestamp) -> DbResult<ResultPage> {
     let pauses = campaigns::pauses(conn, campaign.number)?;
-    Ok(page(campaign, &Counts::read(conn, campaign)?, &pauses, now))
+    Ok(page(campaign, &Counts::read(conn, campaign, Patience::Page)?, &pauses, now))
 }
 
 fn page(campaign: &Campaign, counts: &Counts, pauses: &[Pause], now: Timestamp) -> ResultPage {
@@ -74,7 +76,7 @@ fn page(campaign: &Campaign, counts: &Counts, pauses: &[Pause], now: Timestamp) 
         all_equal_p_value: all_equal(&standard),
         counted_until: counts.until.map(moment),
         looked_at: counts.until.and(campaign.looked_at).map(moment),
-        anytime: watched.and_then(|watched| beside::anytime(design, counts, &watched, &variants, level)),
+        anytime: watched.map(|watched| beside::anytime(design, counts, &watched, &variants, level)),
         guards: beside::guard_lines(&guards),
         secondary: beside::secondary(design, counts, &variants, level),
         reached: beside::reached(design, &standard),
@@ -167,11 +169,15 @@ fn notes(campaign: &Campaign, counts: &Counts, variants: &[VariantNumber], check
     if let Some(watch) = &counts.watch {
         notes.extend(watch_notes(watch, counts, variants, checks));
     }
-    if counts.firsts.is_none() {
-        notes.push(format!(
-            "The anytime-valid reading is not shown while more than {WATCHED_AT_MOST} recipients have succeeded; the verdict does not rest on it."
-        ));
+    if counts.watched.is_none() && counts.successes(design.metric) > AT_MOST as u64 {
+        notes.push(match campaign.observing_at {
+            Some(_) => "The anytime-valid reading is being brought up to date, which takes a few seconds while Letterlab is running: look again. No verdict rests on when that is done.".to_owned(),
+            None => format!(
+                "With more than {AT_MOST} first successes the anytime-valid reading is shown once every letter of the test is out; no verdict comes before that."
+            ),
+        });
     }
+    notes.extend(counts.silent.iter().map(silent_note));
     let delivered = counts.sum(variants, Tally::Delivered);
     let measured: u64 = variants.iter().map(|variant| counts.named(*variant, MEASURED)).sum();
     if measured < delivered {
@@ -214,6 +220,15 @@ fn notes(campaign: &Campaign, counts: &Counts, variants: &[VariantNumber], check
         notes.push("The campaign is closed: later hits are answered but not recorded.".to_owned());
     }
     notes
+}
+
+/// A tracking node whose hits may be missing.
+fn silent_note(silent: &Silent) -> String {
+    let last = Timestamp::from_millisecond(silent.alive_at).map_or_else(|_| "some time before".to_owned(), moment);
+    format!(
+        "A tracking node was silent at the sealed time: hits it had taken and not handed over by then are not counted here. Its spool is {}; it was last heard of on {last}.",
+        silent.spool
+    )
 }
 
 /// What became of an anytime-valid test's facts after they were written down: told, and no part of the verdict.

@@ -4,6 +4,8 @@
 //!
 //! It is the e-process turned round, so that band and p-value can never disagree. It knows no clock: the order of events is all it needs.
 
+use serde::{Deserialize, Serialize};
+
 use super::roots::bracketed_root;
 use super::sequential::Arm;
 use super::types::{Level, RatioInterval};
@@ -16,7 +18,7 @@ const ALIKE: f64 = 0.005;
 const TOGETHER: u32 = 256;
 
 /// A band of hazard ratios, variant / control, that holds at all times together.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct PaceBand {
     /// The likeliest ratio; none before both arms have a success.
     pub ratio: Option<f64>,
@@ -27,13 +29,26 @@ pub struct PaceBand {
 }
 
 /// Draws from the urn with nearly equal shares of B.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(from = "(f64, u32, f64, f64)", into = "(f64, u32, f64, f64)")]
 struct Stretch {
     first: f64,
     count: u32,
     mean: f64,
     /// Sum of squared distances from the mean.
     squares: f64,
+}
+
+impl From<(f64, u32, f64, f64)> for Stretch {
+    fn from((first, count, mean, squares): (f64, u32, f64, f64)) -> Self {
+        Self { first, count, mean, squares }
+    }
+}
+
+impl From<Stretch> for (f64, u32, f64, f64) {
+    fn from(stretch: Stretch) -> Self {
+        (stretch.first, stretch.count, stretch.mean, stretch.squares)
+    }
 }
 
 impl Stretch {
@@ -62,7 +77,7 @@ impl Stretch {
 }
 
 /// How things stood after some event.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct Standing {
     /// Whole stretches before the open one.
     stretches: usize,
@@ -79,7 +94,9 @@ struct Standing {
 /// every r, and the band holds all r for which it has stayed below 1/α (Ville 1939; confidence sequences: Robbins 1970; the urn:
 /// Grünwald, Ly, Pérez-Ortiz & ter Schure 2020). ln L_r is concave in ln r, so that it is an interval. r = 1 is outside exactly when the anytime
 /// p-value is at most α.
-#[derive(Debug, Clone, PartialEq)]
+///
+/// It can be written down and gone on with: every number in it is finite.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PaceTrace {
     ln_bound: f64,
     whole: Vec<Stretch>,
@@ -102,8 +119,8 @@ impl PaceTrace {
             now,
             highest: None,
             ln_e_max: 0.0,
-            lower: f64::NEG_INFINITY,
-            upper: f64::INFINITY,
+            lower: f64::MIN,
+            upper: f64::MAX,
             varies: false,
         }
     }

@@ -4,7 +4,7 @@
 //! [`asymptotic_sequence`] (means), [`sample_ratio_sequence`] (allocation). E-values are kept as logarithms; reject when ln E reaches
 //! ln(1/alpha). Never needs a stopping rule.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::balance::{excess_over_share, require_weights};
 use super::roots::bracketed_root;
@@ -28,12 +28,25 @@ pub fn e_to_p(ln_e: f64) -> PValue {
 const GRID_HALF: i32 = 20;
 
 /// One log hazard ratio of the mixture.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(from = "(f64, f64, f64)", into = "(f64, f64, f64)")]
 struct GridPoint {
     ratio: f64,
     ratio_minus_one: f64,
     /// Weight times likelihood ratio, divided by e^`ln_scale` of the process.
     value: f64,
+}
+
+impl From<(f64, f64, f64)> for GridPoint {
+    fn from((ratio, ratio_minus_one, value): (f64, f64, f64)) -> Self {
+        Self { ratio, ratio_minus_one, value }
+    }
+}
+
+impl From<GridPoint> for (f64, f64, f64) {
+    fn from(point: GridPoint) -> Self {
+        (point.ratio, point.ratio_minus_one, point.value)
+    }
 }
 
 /// Centre and standard deviation of [`UrnProcess::planned`]'s normals, in planned effects. A test that ends finds the planned effect most often when
@@ -50,7 +63,9 @@ const SCALE_RANGE: std::ops::Range<f64> = 1e-50..1e50;
 /// products of q_θ/q_0.
 ///
 /// Source: safe log-rank test, Grünwald, Ly, Pérez-Ortiz & ter Schure (2020). Valid whatever the pattern of arrivals.
-#[derive(Debug, Clone, PartialEq)]
+///
+/// It can be written down and gone on with: every number in it is finite.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct UrnProcess {
     waiting_a: u64,
     waiting_b: u64,

@@ -196,7 +196,7 @@ impl Level {
 }
 
 /// A p-value kept as its natural logarithm, so that 1e-3000 is still a number.
-#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize)]
 pub struct PValue {
     ln: f64,
 }
@@ -266,7 +266,7 @@ impl Interval {
 }
 
 /// An interval of a ratio B / A.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct RatioInterval {
     /// Lower end, ≥ 0.
     pub lower: f64,

@@ -289,6 +289,10 @@ impl Loader {
         let mut loaded = 0;
         for slot in slot::orphans(&self.root, self.mint).map_err(|source| self.spool(&self.root, source))? {
             loaded += self.load_from(&Source { folder: &slot.folder, id: &slot.id, live: None }, usize::MAX)?;
+            // Nobody needs to wait for a process that ended, now that its hits are in.
+            if self.ledger.read(|conn| store::is_there(conn, &slot.id))? {
+                self.ledger.write(|conn| store::note_gone(conn, &slot.id))?;
+            }
         }
         Ok(loaded)
     }

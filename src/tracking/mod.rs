@@ -2,7 +2,7 @@
 //!
 //! Cast: [`hit`] (is the token ours, may it be recorded, what does it mean), [`targets`] (where links lead, held in memory),
 //! [`snapshot`] (the same in a file, for a start without a database), [`intake`] (one writer that makes hits durable in the spool, in groups),
-//! [`gate`] (where workers wait for it), [`loader`] (from the spool to the ledger), [`counts`] and [`commits`] (live numbers), [`Tracker`] (all together, shared by every worker).
+//! [`gate`] (where workers wait for it), [`loader`] (from the spool to the ledger), [`presence`] (what others are told of that), [`counts`] and [`commits`] (live numbers), [`Tracker`] (all together, shared by every worker).
 //!
 //! One path, always the same: hit → spool (segments of checksummed groups of records, one folder per process: `segment`, `record`, `slot`) →
 //! acknowledged → loaded into the ledger → segment deleted. With the database there or away, SQLite or PostgreSQL.
@@ -15,6 +15,7 @@ pub mod gate;
 pub mod hit;
 pub mod intake;
 pub mod loader;
+pub mod presence;
 mod record;
 mod segment;
 mod slot;
@@ -35,6 +36,8 @@ pub struct Tracker {
     pub intake: intake::Intake,
     /// Moves them to the ledger.
     pub loader: loader::Loader,
+    /// Tells others that this process is there, and what of its hits is loaded.
+    pub presence: presence::Presence,
     /// Whose networks are whose.
     pub networks: NetworkTable,
     /// How many came, and what was made of them.

@@ -14,6 +14,7 @@ use serde::Serialize;
 use crate::app::campaigns::CampaignError;
 use crate::app::clock;
 use crate::app::images::ImageError;
+use crate::app::recount::CheckError;
 use crate::bridge::launch::LaunchError;
 use crate::campaign::file::Problem;
 use crate::db::DbError;
@@ -146,6 +147,16 @@ impl From<CampaignError> for Fault {
             CampaignError::Unknown(_) | CampaignError::NoPerson => Self::Missing(error.to_string()),
             CampaignError::NameTaken(_) | CampaignError::TestMail(_) | CampaignError::Launch(_) => Self::Conflict(error.to_string()),
             CampaignError::Letters(error) => Self::Internal(error),
+        }
+    }
+}
+
+impl From<CheckError> for Fault {
+    fn from(error: CheckError) -> Self {
+        match error {
+            CheckError::UnderWay | CheckError::Stopped => Self::Conflict(error.to_string()),
+            CheckError::Ledger(error) => error.into(),
+            CheckError::Thread(_) => Self::Internal(error.into()),
         }
     }
 }

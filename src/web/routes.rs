@@ -146,6 +146,8 @@ pub static TABLE: &[Entry] = &[
     entry(POST,   "/status/relays",                              Administrator, || web::to(admin::status::test_relays)),
     entry(POST,   "/status/rebuild",                             Administrator, || web::to(admin::status::rebuild)),
     entry(POST,   "/status/rebuild/stop",                        Administrator, || web::to(admin::status::stop_rebuild)),
+    entry(POST,   "/status/verify",                              Administrator, || web::to(admin::status::verify)),
+    entry(POST,   "/status/verify/stop",                         Administrator, || web::to(admin::status::stop_verify)),
     // Reviewers.
     entry(GET,    "/r/{token}",                                  Reviewer,      || web::to(review::show)),
     entry(GET,    "/r/{token}/results.csv",                      Reviewer,      || web::to(review::csv)),
@@ -158,6 +160,9 @@ pub static TABLE: &[Entry] = &[
     entry(GET,    "/api/v1/rebuild",                             ApiKey,        || web::to(api::status::rebuild)),
     entry(POST,   "/api/v1/rebuild",                             ApiKey,        || web::to(api::status::start_rebuild)),
     entry(POST,   "/api/v1/rebuild/stop",                        ApiKey,        || web::to(api::status::stop_rebuild)),
+    entry(GET,    "/api/v1/verify",                              ApiKey,        || web::to(api::status::checked)),
+    entry(POST,   "/api/v1/verify",                              ApiKey,        || web::to(api::status::start_check)),
+    entry(POST,   "/api/v1/verify/stop",                         ApiKey,        || web::to(api::status::stop_check)),
     entry(GET,    "/api/v1/domain",                              ApiKey,        || web::to(api::domain::check)),
     entry(GET,    "/api/v1/lists",                               ApiKey,        || web::to(api::people::lists)),
     entry(GET,    "/api/v1/lists/{name}/people",                 ApiKey,        || web::to(api::people::export)),

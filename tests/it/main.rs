@@ -27,6 +27,7 @@ mod people;
 mod preflight;
 mod privacy;
 mod real_mail;
+mod replay;
 mod results;
 mod servers;
 mod signal;

@@ -32,6 +32,8 @@ on_both_engines!(
     a_tracking_node_answers_and_records_and_shows_nothing_of_people,
     live_numbers_are_told_to_who_knows_the_token,
     a_key_made_while_serving_reaches_every_node_and_letters_of_both_keys_count,
+    a_look_is_taken_with_the_hits_of_every_node,
+    a_look_waits_a_while_for_a_node_that_is_silent_and_then_names_it,
 );
 
 const TOKEN: &str = "0123456789abcdef-metrics";
@@ -182,6 +184,55 @@ async fn a_key_made_while_serving_reaches_every_node_and_letters_of_both_keys_co
     node.stop();
     assert_eq!(counted(&world, Counter::StoredHits), 5);
     world.tidy();
+}
+
+async fn a_look_is_taken_with_the_hits_of_every_node(engine: Engine) {
+    let world = World::with_campaign_sent(engine, &people(4), &campaign("autumn")).await;
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(&world, folder.path(), &[]);
+    wait_until("the node known to others", || {
+        let there = world.lab.ledger.read(|conn| events::silent_spools(conn, None, jiff::Timestamp::UNIX_EPOCH, jiff::Timestamp::MAX))?;
+        Ok(there.iter().any(|spool| Some(&spool.spool) == node.outpost.tracker.presence.id().as_ref()).then_some(()))
+    })
+    .await
+    .unwrap();
+    for person in 1..=2 {
+        let letter = world.letter_to(&format!("p{person}@example.org"));
+        assert!(node.get(&format!("/c/{}", letter.links()[0])).await.starts_with("HTTP/1.1 302"));
+    }
+    world.wait(24);
+    world.lab.clock.advance(jiff::SignedDuration::from_secs(30));
+    wait_until("the look", || {
+        letterlab::app::jobs::tidy(&world.lab)?;
+        Ok(world.campaign("autumn").looked_at)
+    })
+    .await
+    .unwrap();
+    let page = world.results("autumn");
+    assert_eq!(page.arms.iter().map(|arm| arm.successes).sum::<u64>(), 2);
+    assert!(!page.notes.iter().any(|note| note.contains("silent")), "{:?}", page.notes);
+    let id = node.outpost.tracker.presence.id().unwrap();
+    assert!(world.lab.ledger.read(|conn| events::is_there(conn, &id)).unwrap());
+    node.stop();
+    assert!(!world.lab.ledger.read(|conn| events::is_there(conn, &id)).unwrap(), "nobody waits for one that ended well");
+    world.tidy();
+}
+
+async fn a_look_waits_a_while_for_a_node_that_is_silent_and_then_names_it(engine: Engine) {
+    for (loaded, minutes, expected, is_named) in [(false, 1, false, false), (true, 1, true, false), (false, 2, true, true)] {
+        let world = World::with_campaign_sent(engine, &people(4), &campaign("autumn")).await;
+        let due = letterlab::report::results::due(&world.campaign("autumn")).unwrap();
+        let note = |id: &str, at, loaded| world.lab.ledger.write(|conn| events::note_alive(conn, id, at, loaded)).unwrap();
+        note("long-gone", due.checked_sub(jiff::SignedDuration::from_hours(25)).unwrap(), None);
+        note("absent", due.checked_sub(jiff::SignedDuration::from_mins(5)).unwrap(), loaded.then_some(due));
+        world.wait(24);
+        world.lab.clock.advance(jiff::SignedDuration::from_mins(minutes));
+        let page = world.results("autumn");
+        assert_eq!(world.campaign("autumn").looked_at.is_some(), expected, "loaded: {loaded}, {minutes} minutes later");
+        let named: Vec<&String> = page.notes.iter().filter(|note| note.contains("silent")).collect();
+        assert_eq!(named.len(), usize::from(is_named), "{named:?}");
+        assert!(named.iter().all(|note| note.contains("absent") && note.contains("not counted")), "{named:?}");
+    }
 }
 
 async fn live_numbers_are_told_to_who_knows_the_token(engine: Engine) {

@@ -1240,9 +1240,27 @@ async fn states_and_counts_are_made_anew_from_the_page_and_by_programs(engine: E
     assert_eq!(differences().await, 0);
     world.sql(Room::Ledger, damage);
     assert!(differences().await > 0, "a program is told");
+    let checked = || async {
+        for _ in 0..10_000 {
+            let stage = by_program(Method::GET, "/api/v1/verify").await.json();
+            if stage["stage"] != "running" {
+                return stage;
+            }
+        }
+        panic!("verifying does not end");
+    };
+    assert_eq!(checked().await["stage"], "ended", "one at a time: the place is free again, and tells what was found");
+    assert_eq!(by_program(Method::POST, "/api/v1/verify").await.status, 202);
+    let found = checked().await;
+    assert!(!found["campaigns"][0]["differences"].as_array().unwrap().is_empty(), "{found}");
+    assert_eq!(by_program(Method::POST, "/api/v1/verify/stop").await.json()["stage"], "ended", "nothing is at work");
     let admin = server.log_in("ada").await;
     let page = server.get("/status", &admin).await;
-    assert!(page.text().contains("Derive them again"), "{}", page.text());
+    assert!(page.text().contains("Derive them again") && page.text().contains("Only compare"), "{}", page.text());
+    assert!(page.text().contains("open raw"), "what was found is named: {}", page.text());
+    let compared = server.post("/status/verify", &admin, &[("csrf", &page.csrf())]).await;
+    assert_eq!(compared.header("location"), "/status#rebuild", "{}", compared.text());
+    checked().await;
     let begun = server.post("/status/rebuild", &admin, &[("csrf", &page.csrf())]).await;
     assert_eq!(begun.header("location"), "/status#rebuild", "{}", begun.text());
     let done = ended().await;

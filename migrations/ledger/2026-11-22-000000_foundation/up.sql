@@ -133,8 +133,31 @@ CREATE TABLE look (
     campaign BIGINT NOT NULL PRIMARY KEY REFERENCES campaign (number),
     -- Facts up to this moment, by their own time.
     until BIGINT NOT NULL,
-    -- JSON: tallies per arm and the arms of first successes in the order of time, to the minute.
-    counts TEXT NOT NULL
+    -- JSON: tallies per arm.
+    counts TEXT NOT NULL,
+    -- JSON: arms of first successes in the order of time, to the minute.
+    firsts TEXT NOT NULL,
+    -- JSON: tracking nodes whose hits up to then may be missing, because nothing was heard of them.
+    silent TEXT NOT NULL,
+    -- JSON: what the anytime-valid test says of the first successes, so that no page replays them.
+    replay TEXT
+);
+
+-- How far the anytime-valid test of a campaign has been replayed, at several moments: a page goes on from the newest. Whatever changes a
+-- first success up to such a moment removes the row in the same transaction. No recipient can be told from it.
+CREATE TABLE replay (
+    campaign BIGINT NOT NULL REFERENCES campaign (number),
+    -- Of first opens or first clicks.
+    kind TEXT NOT NULL,
+    -- First successes up to and with this moment are in it.
+    until BIGINT NOT NULL,
+    made_at BIGINT NOT NULL,
+    -- How many.
+    successes BIGINT NOT NULL,
+    -- JSON: recipients per arm it started from, and the processes after the last success. Empty while it is being made.
+    base TEXT NOT NULL,
+    state TEXT,
+    PRIMARY KEY (campaign, kind, until)
 );
 
 -- An anytime-valid test: who was at risk when its observation began, and the first crossing of its bound. Each is written once.
@@ -175,7 +198,10 @@ CREATE TABLE spool (
     id TEXT NOT NULL PRIMARY KEY,
     segment BIGINT NOT NULL,
     place BIGINT NOT NULL,
-    damaged BOOLEAN NOT NULL DEFAULT FALSE
+    damaged BOOLEAN NOT NULL DEFAULT FALSE,
+    -- When its process last said so; and the moment before which every hit it took is in the ledger. By that process's clock.
+    alive_at BIGINT,
+    loaded_before BIGINT
 );
 
 -- Pseudonyms whose measurement was withdrawn after the letter was sent: their hits are answered, never recorded.

@@ -1,4 +1,4 @@
-//! The only SQL of making states and counts anew: how far that is, and what the events and the states say when counted at once.
+//! The only SQL of making states and counts anew: how far that is, and what the states say when counted at once.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -8,11 +8,9 @@ use jiff::Timestamp;
 
 use super::{Counter, ENROLLED, Placed, TallyKey, campaign_number, count, read, variant};
 use crate::db::{DbError, DbResult, LedgerConn};
-use crate::ids::{CampaignNumber, LinkNumber, Pseudonym, RecordingMode};
-use crate::ledger::event::EventKind;
-use crate::ledger::schema::{event, rebuild, subject, tally};
-use crate::ledger::subject::{Part, State, hits_tally, link_tally};
-use crate::signal::Class;
+use crate::ids::{CampaignNumber, Pseudonym, RecordingMode};
+use crate::ledger::schema::{rebuild, subject, tally};
+use crate::ledger::subject::{Part, State};
 
 /// How far a rebuild is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -187,82 +185,4 @@ pub fn all_tallies(conn: &mut LedgerConn, campaign: CampaignNumber) -> DbResult<
         .select((tally::part, tally::variant, tally::name, tally::value))
         .load(conn.sql())?;
     rows.into_iter().map(|(part, number, name, value)| Ok(((campaign, part_of(&part)?, variant(number)?, name), value))).collect()
-}
-
-/// Counts a campaign's hits with numbers up to `until` by arm: those of each class, and persons' clicks on each link. Of recipients that
-/// are not enrolled nothing counts.
-///
-/// # Errors
-/// When the ledger cannot be read.
-pub fn hits_by_arm(conn: &mut LedgerConn, campaign: CampaignNumber, until: i64) -> DbResult<BTreeMap<TallyKey, i64>> {
-    let mut counts = BTreeMap::new();
-    let mut add = |part: String, number: i32, name: String, many: i64| -> DbResult<()> {
-        *counts.entry((campaign, part_of(&part)?, variant(number)?, name)).or_default() += many;
-        Ok(())
-    };
-    for (part, number, kind, class, many) in
-        classes_of_recipients(conn, campaign, until)?.into_iter().chain(classes_of_arms(conn, campaign, until)?)
-    {
-        let kind = EventKind::from_word(&kind).ok_or_else(|| DbError::unreadable("an event kind", &kind))?;
-        let class: Class = read("a class", &class.unwrap_or_default())?;
-        add(part.unwrap_or_default(), number.unwrap_or_default(), hits_tally(kind, class), many)?;
-    }
-    for (part, number, link, many) in links_of_recipients(conn, campaign, until)?.into_iter().chain(links_of_arms(conn, campaign, until)?) {
-        let link = u16::try_from(link.unwrap_or_default()).map_err(|_| DbError::unreadable("a link number", "another"))?;
-        add(part.unwrap_or_default(), number.unwrap_or_default(), link_tally(LinkNumber(link)), many)?;
-    }
-    Ok(counts)
-}
-
-type ClassRow = (Option<String>, Option<i32>, String, Option<String>, i64);
-type LinkRow = (Option<String>, Option<i32>, Option<i32>, i64);
-
-fn classes_of_recipients(conn: &mut LedgerConn, campaign: CampaignNumber, until: i64) -> DbResult<Vec<ClassRow>> {
-    Ok(event::table
-        .inner_join(subject::table.on(subject::pseudonym.nullable().eq(event::pseudonym)))
-        .filter(event::campaign.eq(i64::from(campaign.0)))
-        .filter(event::seq.le(until))
-        .filter(event::class.is_not_null())
-        .group_by((subject::part, subject::variant, event::kind, event::class))
-        .select((subject::part.nullable(), subject::variant.nullable(), event::kind, event::class, count_star()))
-        .load(conn.sql())?)
-}
-
-fn classes_of_arms(conn: &mut LedgerConn, campaign: CampaignNumber, until: i64) -> DbResult<Vec<ClassRow>> {
-    Ok(event::table
-        .filter(event::pseudonym.is_null())
-        .filter(event::campaign.eq(i64::from(campaign.0)))
-        .filter(event::seq.le(until))
-        .filter(event::class.is_not_null())
-        .group_by((event::part, event::variant, event::kind, event::class))
-        .select((event::part, event::variant, event::kind, event::class, count_star()))
-        .load(conn.sql())?)
-}
-
-fn links_of_recipients(conn: &mut LedgerConn, campaign: CampaignNumber, until: i64) -> DbResult<Vec<LinkRow>> {
-    Ok(event::table
-        .inner_join(subject::table.on(subject::pseudonym.nullable().eq(event::pseudonym)))
-        .filter(event::campaign.eq(i64::from(campaign.0)))
-        .filter(event::seq.le(until))
-        .filter(event::kind.eq(EventKind::Click.as_str()))
-        .filter(event::class.eq(Class::Human.as_str()))
-        .filter(event::link.is_not_null())
-        .filter(event::multiplicity.ge(1))
-        .group_by((subject::part, subject::variant, event::link))
-        .select((subject::part.nullable(), subject::variant.nullable(), event::link, count_star()))
-        .load(conn.sql())?)
-}
-
-fn links_of_arms(conn: &mut LedgerConn, campaign: CampaignNumber, until: i64) -> DbResult<Vec<LinkRow>> {
-    Ok(event::table
-        .filter(event::pseudonym.is_null())
-        .filter(event::campaign.eq(i64::from(campaign.0)))
-        .filter(event::seq.le(until))
-        .filter(event::kind.eq(EventKind::Click.as_str()))
-        .filter(event::class.eq(Class::Human.as_str()))
-        .filter(event::link.is_not_null())
-        .filter(event::multiplicity.ge(1))
-        .group_by((event::part, event::variant, event::link))
-        .select((event::part, event::variant, event::link, count_star()))
-        .load(conn.sql())?)
 }

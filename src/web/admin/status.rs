@@ -4,7 +4,7 @@ use actix_web::{HttpResponse, web};
 
 use crate::app::networks::OLD_DAYS;
 use crate::app::outpost::{Live, live};
-use crate::app::recount::Stage;
+use crate::app::recount::{CheckError, CheckStage, Checked, Stage};
 use crate::app::relays::{self, Tested};
 use crate::app::status::{Status, status};
 use crate::report::wording::moment;
@@ -15,6 +15,9 @@ use crate::web::view::format::count;
 use crate::web::view::status::{HealthRow, LawRow, StatusView};
 use crate::web::view::{Badge, Fact, Section, Tone};
 use crate::web::{Web, page, see_other};
+
+/// Most differences named on the page; the API names all.
+const DIFFERENCES_SHOWN: usize = 10;
 
 /// `GET /status`
 pub async fn show(web: web::Data<Web>, user: User) -> Result<HttpResponse, Fault> {
@@ -38,6 +41,50 @@ pub async fn rebuild(web: web::Data<Web>, _form: PostForm) -> Result<HttpRespons
 pub async fn stop_rebuild(web: web::Data<Web>, _form: PostForm) -> Result<HttpResponse, Fault> {
     web.recount.stop();
     Ok(see_other("/status#rebuild"))
+}
+
+/// `POST /status/verify`
+pub async fn verify(web: web::Data<Web>, _form: PostForm) -> Result<HttpResponse, Fault> {
+    let checking = web.checking.clone();
+    match web.run(move |lab| Ok::<_, Fault>(checking.start(lab))).await? {
+        // The page tells how far the other one is.
+        Ok(()) | Err(CheckError::UnderWay) => Ok(see_other("/status#rebuild")),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// `POST /status/verify/stop`
+pub async fn stop_verify(web: web::Data<Web>, _form: PostForm) -> Result<HttpResponse, Fault> {
+    web.checking.stop();
+    Ok(see_other("/status#rebuild"))
+}
+
+/// How far comparing is, in words; and whether it is at work.
+fn check(stage: &CheckStage) -> (String, bool) {
+    match stage {
+        CheckStage::Idle => (String::new(), false),
+        CheckStage::Running { campaign, percent } => {
+            (format!("Comparing: campaign {campaign}, {percent} % of all events looked at."), true)
+        }
+        CheckStage::Ended { at, campaigns } => {
+            let sum = |of: fn(&Checked) -> u64| count(campaigns.iter().map(of).sum());
+            let differences: Vec<&str> =
+                campaigns.iter().flat_map(|checked| &checked.verified.differences).map(String::as_str).take(DIFFERENCES_SHOWN).collect();
+            let words = format!(
+                "Compared, {}: {} events, {} counts and {} recipients of {} campaigns; {} differences. {}",
+                moment(*at),
+                sum(|checked| checked.verified.events),
+                sum(|checked| checked.verified.counts),
+                sum(|checked| checked.verified.recipients),
+                count(campaigns.len() as u64),
+                sum(|checked| checked.verified.differences.len() as u64),
+                differences.join("; ")
+            );
+            (words.trim_end().to_owned(), false)
+        }
+        CheckStage::Stopped { at } => (format!("Comparing was stopped, {}; nothing was changed.", moment(*at)), false),
+        CheckStage::Failed { at } => (format!("Comparing broke off, {}: the log says why.", moment(*at)), false),
+    }
 }
 
 /// How far it is, in words; and whether it is at work.
@@ -83,8 +130,8 @@ async fn view(web: &Web, user: &User, tested: &[Tested]) -> Result<HttpResponse,
     let as_of = moment(web.lab.clock.now());
     let step = |relay: &Tested, step: &crate::delivery::smtp::ProbeStep| (relay.relay.clone(), step.what, step.good, step.detail.clone());
     let tried = tested.iter().flat_map(|relay| relay.steps.iter().map(move |found| step(relay, found))).collect();
-    let recount = recount(web.recount.stage());
-    page(&StatusView { page: user.page("Status", Section::Status), summary, overall, laws, health, tried, recount, facts, as_of })
+    let (recount, check) = (recount(web.recount.stage()), check(&web.checking.stage()));
+    page(&StatusView { page: user.page("Status", Section::Status), summary, overall, laws, health, tried, recount, check, facts, as_of })
 }
 
 /// What this process's tracker does now.

@@ -39,8 +39,13 @@ fn purpose(method: &Method, path: &str) -> &'static str {
         (_, "status") => "Whether every letter and hit is accounted for, how far background work is, and what the tracker does now.",
         ("GET", "rebuild") => "How far a rebuild is: idle, running, ended or failed.",
         ("POST", "rebuild") => "Make every recipient's state and every count anew from the events, in the background, or go on with it.",
+        (_, "stop") if path.contains("/verify/") => "Stop verifying; nothing was changed.",
         (_, "stop") => "Stop the rebuild; the next one goes on.",
-        (_, "verify") => "Derive states and counts from the events again and compare; nothing is changed.",
+        (_, "verify") if path.contains("{campaign}") => {
+            "Derive its states and counts from the events again and compare, while you wait; nothing is changed. One at a time: 409 while another is under way."
+        }
+        ("GET", "verify") => "How far verifying is: idle, running, ended with what was found, stopped or failed.",
+        (_, "verify") => "Verify every campaign in the background; 409 while that is under way.",
         ("GET", "lists") => "Every list with how many people are on it.",
         ("GET", "people") => "Export a list as CSV: addresses, merge fields, what each agreed to, who may not be mailed.",
         (_, "people") => {

@@ -3,9 +3,9 @@
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
+use crate::app::campaigns;
 use crate::app::outpost::{Live, live};
 use crate::app::status::{Status, status};
-use crate::app::{campaigns, recount};
 use crate::web::Web;
 use crate::web::error::Fault;
 use crate::web::session::Program;
@@ -41,13 +41,31 @@ pub async fn stop_rebuild(web: web::Data<Web>, _program: Program) -> Result<Http
     Ok(HttpResponse::Ok().json(web.recount.stage()))
 }
 
+/// `GET /api/v1/verify`
+pub async fn checked(web: web::Data<Web>, _program: Program) -> Result<HttpResponse, Fault> {
+    Ok(HttpResponse::Ok().json(web.checking.stage()))
+}
+
+/// `POST /api/v1/verify`: answers at once; look what it found by GET.
+pub async fn start_check(web: web::Data<Web>, _program: Program) -> Result<HttpResponse, Fault> {
+    let checking = web.checking.clone();
+    web.run(move |lab| checking.start(lab)).await?;
+    Ok(HttpResponse::Accepted().json(web.checking.stage()))
+}
+
+/// `POST /api/v1/verify/stop`
+pub async fn stop_check(web: web::Data<Web>, _program: Program) -> Result<HttpResponse, Fault> {
+    web.checking.stop();
+    Ok(HttpResponse::Ok().json(web.checking.stage()))
+}
+
 /// `GET /api/v1/campaigns/{campaign}/verify`
 pub async fn verify(web: web::Data<Web>, _program: Program, name: web::Path<String>) -> Result<HttpResponse, Fault> {
-    let name = name.into_inner();
+    let (name, checking) = (name.into_inner(), web.checking.clone());
     let verified = web
         .run(move |lab| {
             let campaign = campaigns::find(lab, &name).map_err(Fault::from)?;
-            recount::verify(lab, &campaign).map_err(Fault::from)
+            checking.one(lab, campaign.number).map_err(Fault::from)
         })
         .await?;
     Ok(HttpResponse::Ok().json(verified))

@@ -46,6 +46,8 @@ pub struct StatusView {
     pub tried: Vec<(String, &'static str, bool, String)>,
     /// How far making states and counts anew is, in words, and whether it is at work.
     pub recount: (String, bool),
+    /// The same of comparing them with the events.
+    pub check: (String, bool),
     /// Version, engine, started when.
     pub facts: Vec<Fact>,
     /// When all this was read.
