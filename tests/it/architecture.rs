@@ -108,7 +108,7 @@ const HOMES: [(&str, &[&str]); 15] = [
     ("httparse", &["web/front/"]),
     ("prometheus_client", &["web/public/"]),
     ("socket2", &["web/front/"]),
-    ("rustix", &["tracking/"]),
+    ("rustix", &["tracking/", "web/front/"]),
     ("askama", &["web/"]),
     ("lettre", &["delivery/"]),
     ("aws_lc_rs", &["delivery/", "app/networks.rs", "app/preflight/links.rs", "web/front/tls.rs"]),
