@@ -372,7 +372,7 @@ fn connect(location: &Location) -> Result<AnyConnection, diesel::r2d2::Error> {
                 "PRAGMA synchronous = FULL",
                 "PRAGMA foreign_keys = ON",
                 "PRAGMA temp_store = MEMORY",
-                "PRAGMA cache_size = -16000",
+                "PRAGMA cache_size = -12000",
                 // Four times the usual: pages written again and again while letters leave go to the database's file more seldom.
                 "PRAGMA wal_autocheckpoint = 4000",
             ] {

@@ -23,15 +23,15 @@ use crate::ledger::projection;
 use crate::ledger::store::{self, Counter, Position};
 
 /// Hits loaded in one transaction, about: many of them go to the same pages of an index, and each page is written once.
-const BATCH: usize = 32_000;
+const BATCH: usize = 16_000;
 /// The pause before a load, so that a steady trickle is no commit per hit.
 const GATHER: Duration = Duration::from_millis(50);
 /// Bytes of the spool, about 700 hits, that in one such pause make a burst: it is answered first.
 const BURST: u64 = 50_000;
 /// Bytes of the spool, about 170,000 hits, that may wait during a burst: an idle machine loads them in about a second.
 const PUT_OFF: u64 = 12_000_000;
-/// Pauses that hits may wait during a burst, so that who looks at the counts meanwhile sees them grow: 5 seconds.
-const PUT_OFF_PAUSES: u32 = 100;
+/// Pauses that hits may wait during a burst, so that who looks at the counts meanwhile sees them grow: 0.9 seconds.
+const PUT_OFF_PAUSES: u32 = 18;
 /// Steps of counting that the loader lends a hand with when counts have fallen behind, before it loads more.
 const CATCH_UP: usize = 4;
 /// How long to wait for hits before looking for what other processes left behind.
