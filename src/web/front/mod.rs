@@ -122,7 +122,8 @@ async fn work(
     open: Arc<Vec<AtomicUsize>>,
     number: usize,
 ) -> io::Result<()> {
-    // As a stream only because a stream can be waited on without taking what comes.
+    // As a stream only because a stream can be waited on without taking what comes: a listener of tokio's registers all it accepts, and
+    // its bare file descriptors want unsafe code.
     let listener = tokio::net::TcpStream::from_std(TcpStream::from(OwnedFd::from(listener)))?;
     let (pages, handed) = mpsc::unbounded_channel();
     let gate = Gate::new(site.edge.outpost.tracker.intake.clone());
