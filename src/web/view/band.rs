@@ -16,6 +16,8 @@ use crate::report::wording::moment;
 const MARKS: [f64; 11] = [1.0, 2.0, 0.5, 4.0, 0.25, 1.5, 1.2, 0.8, 1.1, 0.9, 8.0];
 /// Marks closer than this share of the height would cover each other.
 const MARKS_APART: f64 = 0.15;
+/// Its words stand above a mark: nearer to the top than so many hundredths of the height they would be cut off.
+const ROOM_FOR_WORDS: f64 = 9.0;
 /// The axis reaches at least a fifth up and down and at most a factor of eight, where early bands are endless.
 const NARROWEST: f64 = 1.25;
 const WIDEST: f64 = 8.0;
@@ -33,7 +35,7 @@ pub struct BandChart {
     pub zero: String,
     /// The first moment.
     pub from: String,
-    /// The last moment.
+    /// The last moment; empty where it reads as the first: moments are cut to the hour in time.
     pub to: String,
 }
 
@@ -54,7 +56,7 @@ pub fn band_chart(points: &[BandPoint]) -> Option<BandChart> {
     let mut placed: Vec<f64> = Vec::new();
     for ratio in MARKS {
         let apart = placed.iter().all(|other| (height(ratio) - height(*other)).abs() >= MARKS_APART * 100.0);
-        if ratio.ln().abs() <= reach && apart {
+        if ratio.ln().abs() <= reach && height(ratio) >= ROOM_FOR_WORDS && apart {
             placed.push(ratio);
         }
     }
@@ -63,8 +65,8 @@ pub fn band_chart(points: &[BandPoint]) -> Option<BandChart> {
         line: line.collect::<Vec<_>>().join(" "),
         marks: placed.iter().map(|ratio| Tick { x: format!("{:.2}%", height(*ratio)), label: mark(*ratio) }).collect(),
         zero: format!("{:.2}%", height(1.0)),
+        to: if when(last.at) == when(first.at) { String::new() } else { when(last.at) },
         from: when(first.at),
-        to: when(last.at),
     })
 }
 
@@ -103,9 +105,17 @@ mod tests {
     }
 
     #[test]
+    fn a_mark_stands_only_where_there_is_room_for_its_words() {
+        let chart = band_chart(&[point(0, 0.0, None), point(1000, 0.9, Some(1.33))]).unwrap();
+        assert!(chart.marks.iter().all(|mark| mark.x.trim_end_matches('%').parse::<f64>().unwrap() >= ROOM_FOR_WORDS), "{:?}", chart.marks);
+        assert!(chart.marks.iter().any(|mark| mark.label == "+20 %"), "{:?}", chart.marks);
+    }
+
+    #[test]
     fn points_stand_equally_far_apart_and_one_point_is_no_band() {
         let chart = band_chart(&[point(7, 0.5, Some(3.0)), point(7, 0.5, Some(3.0))]).unwrap();
         assert!(chart.area.starts_with("0.00,") && chart.area.contains(" 100.00,"), "{}", chart.area);
+        assert_eq!((chart.from.as_str(), chart.to.as_str()), ("1970-01-01 00:00 UTC", ""));
         assert!(band_chart(&[point(7, 0.5, None)]).is_none());
     }
 }
