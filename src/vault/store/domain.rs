@@ -36,7 +36,8 @@ pub(super) fn large_providers(conn: &mut VaultConn, domains: &BTreeSet<&str>) ->
     Ok(rows.into_iter().collect())
 }
 
-/// Up to `limit` domains the DNS is to be asked about now; without an answer they come again at `again`, and no process gets them before.
+/// Up to `limit` domains the DNS is to be asked about now; without an answer they come again at `again`. Two processes that look at the very
+/// same moment on PostgreSQL may both get them: a question asked twice harms nobody.
 pub fn domains_to_ask(conn: &mut VaultConn, now: Timestamp, again: Timestamp, limit: i64) -> DbResult<Vec<String>> {
     let domains: Vec<String> = mail_domain::table
         .filter(mail_domain::ask_at.le(now.as_millisecond()))
