@@ -3,7 +3,8 @@
 //! Cast: [`Post`] (all a batch needs), [`Letters`] (a campaign's compiled variants), [`Site`] (our addresses), [`BatchReport`];
 //! `letter` makes one person's letter, `conclude` takes the relay's word for what became of it.
 //!
-//! Each batch asks the vault for its people when it begins: who unsubscribed before that is not mailed. It never decides which batch is next, never sleeps, and tells the ledger nothing: outcomes wait for the bridge.
+//! Each batch asks the vault for its people when it begins: who unsubscribed before that is not mailed. It never decides which batch
+//! is next, never sleeps, and tells the ledger nothing: outcomes wait for the bridge.
 
 mod conclude;
 mod letter;
