@@ -3,8 +3,8 @@
 //! Cast: [`Post`] (all a batch needs), [`Letters`] (a campaign's compiled variants), [`Site`] (our addresses), [`BatchReport`];
 //! `letter` makes one person's letter, `conclude` takes the relay's word for what became of it.
 //!
-//! Each batch asks the vault for its people when it begins: who unsubscribed before that is not mailed. It never decides which batch
-//! is next, never sleeps, and tells the ledger nothing: outcomes wait for the bridge.
+//! A batch asks the vault for its people when it begins, and before the last dot of each letter whether the person is still to have it.
+//! It never decides which batch is next, never sleeps, and tells the ledger nothing: outcomes wait for the bridge.
 
 mod conclude;
 mod letter;
@@ -23,7 +23,7 @@ use crate::delivery::journal::Journal;
 use crate::delivery::mailing::{Attempt, Finished, Leased, Verdict};
 use crate::delivery::message::InlineImage;
 use crate::delivery::relays::Relay;
-use crate::delivery::smtp::{BeforeDot, Connection, Judgement, Outcome, RelaySettings, SmtpFault};
+use crate::delivery::smtp::{BeforeDot, Connection, Judgement, Message, Offers, Outcome, RelaySettings, SmtpFault};
 use crate::delivery::window::Quiet;
 use crate::ids::{CampaignNumber, EventId, MailingId, Mint, SubscriberId, VariantNumber};
 use crate::token::Keys;
@@ -31,7 +31,7 @@ use crate::vault::people::Person;
 use crate::vault::store as people;
 
 use conclude::conclude;
-use letter::{Filled, fill_in, signed};
+use letter::{fill_in, signed};
 pub use letter::{TestCopy, test_message};
 
 /// How long a batch is worked on before its rest is given back: others may be faster by now.
@@ -159,7 +159,8 @@ pub async fn send_batch(post: &Post, connection: &mut Option<Connection>, batch:
 
 /// The next letter of a batch.
 enum Next {
-    Letter(Box<(Leased, Filled)>),
+    /// Holds the address: it lives no longer than its transaction.
+    Letter(Box<(Leased, Message)>),
     /// It cannot be signed, and so none can.
     Unsigned(Box<Leased>, String),
     Nothing,
@@ -173,9 +174,18 @@ impl Next {
             Self::Nothing => None,
         }
     }
+
+    /// The word to send the letter before it, and to begin this one in the same breath.
+    fn send_and_begin(&self, offers: Offers) -> BeforeDot {
+        match self {
+            // What this relay cannot take is found out again at its own turn.
+            Self::Letter(ready) => ready.1.envelope(offers).map_or(BeforeDot::Send, BeforeDot::SendAndBegin),
+            Self::Unsigned(..) | Self::Nothing => BeforeDot::Send,
+        }
+    }
 }
 
-/// While a letter is at the relay, the next one is made.
+/// While a letter's mark becomes durable, the next one is made, and begins behind its dot.
 async fn send_to(
     post: &Post,
     connection: &mut Option<Connection>,
@@ -205,22 +215,34 @@ async fn send_to(
                 return;
             }
         };
-        let mark = async { if post.journal.mark(mailing.id, post.owner.clone()).await { BeforeDot::Send } else { BeforeDot::Withhold } };
-        let (outcome, following) = tokio::join!(
-            open.transact(&letter.envelope_from, &letter.recipient, &letter.bytes, mark),
-            next_letter(post, people, &mut left, report)
-        );
+        let offers = open.offers();
+        let mut following = None;
+        let last_word = async {
+            let mark = post.journal.mark(mailing.id, post.owner.clone());
+            let (is_marked, made) = tokio::join!(mark, next_letter(post, people, &mut left, report));
+            let word = if is_marked { made.send_and_begin(offers) } else { BeforeDot::Withhold };
+            following = Some(made);
+            word
+        };
+        let outcome = open.send(&letter, last_word).await;
         if outcome == Outcome::Withheld {
-            // Stopped, or the mark is not durable: it has not left, and neither does the rest of the batch.
-            give_back(post, std::iter::once(mailing).chain(following.mailing()).chain(left), report).await;
+            // Stopped, unsubscribed, or the mark is not durable: it has not left, and neither does the rest of the batch.
+            let following = following.and_then(Next::mailing);
+            give_back(post, std::iter::once(mailing).chain(following).chain(left), report).await;
             return;
         }
         conclude(post, mailing, outcome, report).await;
         if report.pause.is_some() || *post.stop.borrow() || (post.now)().duration_since(began) >= HOLD {
-            give_back(post, following.mailing().into_iter().chain(left), report).await;
+            // What was begun is not sent: only the end of the connection tells the relay so.
+            connection.take_if(|open| open.has_begun());
+            give_back(post, following.and_then(Next::mailing).into_iter().chain(left), report).await;
             return;
         }
-        next = following;
+        next = match following {
+            Some(made) => made,
+            // Refused before the last word was asked for.
+            None => next_letter(post, people, &mut left, report).await,
+        };
     }
 }
 
@@ -242,10 +264,14 @@ async fn next_letter(
             Ok(letter) => {
                 // What the letter is made with, so that the ledger does not take a recipient for measured who is not.
                 mailing.recording = letter.recording;
-                return match signed(post, letter).await {
-                    Ok(letter) => Next::Letter(Box::new((mailing, letter))),
-                    Err(reason) => Next::Unsigned(Box::new(mailing), reason),
+                let letter = match signed(post, letter).await {
+                    Ok(letter) => letter,
+                    Err(reason) => return Next::Unsigned(Box::new(mailing), reason),
                 };
+                match Message::new(&letter.envelope_from, &letter.recipient, letter.bytes) {
+                    Ok(message) => return Next::Letter(Box::new((mailing, message))),
+                    Err(why) => conclude(post, mailing, Outcome::Unsupported { why }, report).await,
+                }
             }
             Err(reason) => {
                 report.skipped += 1;

@@ -1,7 +1,11 @@
 //! One SMTP connection of our own, message after message, without a pool.
 //!
-//! Cast: [`Connection`] (opened from [`RelaySettings`], or refused with an [`SmtpFault`]), [`Outcome`] (what became of one message),
+//! Cast: [`Connection`] (opened from [`RelaySettings`], or refused with an [`SmtpFault`]), [`Message`], [`Outcome`] (what became of one),
 //! [`Stage`], [`BeforeDot`] (the caller's last word), [`judge`] (whose fault a refusal is).
+//!
+//! A relay that takes commands in groups (RFC 2920) gets the next message's MAIL, RCPT and DATA in the same group as the dot of the one
+//! before: a message costs one round trip instead of two, and no more than the dot and these commands are left to say when the caller
+//! has given its last word.
 //!
 //! Commands are lettre's; the stream is ours, because a pool or a connection of lettre's knows no timeouts, hides whether the final
 //! dot has left, cannot see PIPELINING, fails on a reply that is not UTF-8 and keeps plain-text input across STARTTLS.
@@ -11,6 +15,7 @@
 
 mod judge;
 mod masking;
+mod message;
 mod open;
 mod probe;
 mod settings;
@@ -22,22 +27,24 @@ mod wire;
 
 use std::net::IpAddr;
 
-use lettre::Address;
-use lettre::transport::smtp::commands::{Data, Mail, Quit, Rcpt, Rset};
-use lettre::transport::smtp::extension::{MailBodyParameter, MailParameter};
+use lettre::transport::smtp::commands::{Quit, Rset};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Duration, Instant};
 
 pub use judge::{Judgement, is_goodbye, judge};
 pub use masking::without_addresses;
+pub use message::{Envelope, Message};
 pub use open::SmtpFault;
 pub use probe::{ProbeStep, probe};
 pub use settings::{Credentials, RelaySettings, Secret, Security, Timeouts, TokenSource};
 
-use super::address::{UnusableAddress, wire_address};
+use super::address::UnusableAddress;
 use masking::without_recipient;
-use wire::{Offers, Reply, Wire, WireFault};
+pub use wire::Offers;
+use wire::{Reply, Wire, WireFault};
 
+/// The end of a message.
+const DOT: &str = ".\r\n";
 /// Longest wait for the goodbye: nothing depends on it.
 const QUIT_WAIT: Duration = Duration::from_secs(5);
 /// Longest pause between two messages: many relays end a quiet connection after a minute, and a message begun on it would be put off.
@@ -131,10 +138,12 @@ pub enum Unsupported {
 }
 
 /// The caller's last word before the final dot: whatever must be durable before the relay may take the message is so, or not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BeforeDot {
     /// Send the message.
     Send,
+    /// Send it, and begin the next one in the same breath where the relay allows that: see [`Connection::has_begun`].
+    SendAndBegin(Envelope),
     /// Do not; the outcome is [`Outcome::Withheld`].
     Withhold,
 }
@@ -151,14 +160,8 @@ pub struct Connection {
     last_used: Instant,
     transactions: u32,
     accepted: u32,
-    /// The message as it goes over the wire; kept for its memory.
-    outgoing: Vec<u8>,
-}
-
-/// The commands of one message, ready to send.
-struct Commands {
-    mail: String,
-    rcpt: String,
+    /// What was begun behind the last dot.
+    begun: Option<Envelope>,
 }
 
 /// Why a transaction ended without the message being taken.
@@ -187,11 +190,24 @@ impl Connection {
     }
 
     /// Whether another message may be sent: no fault so far, not yet as many messages or minutes as the settings allow, and not left
-    /// alone for so long that the relay may have closed it.
+    /// alone for so long that the relay may have closed it. A message that was begun may be sent.
     pub fn usable(&self) -> bool {
         let now = Instant::now();
-        let is_fresh = now < self.good_until && now.duration_since(self.last_used) < LONGEST_PAUSE;
-        self.wire.is_some() && self.transactions < self.messages_per_connection && is_fresh
+        self.wire.is_some() && now.duration_since(self.last_used) < LONGEST_PAUSE && (self.begun.is_some() || self.may_begin(now))
+    }
+
+    fn may_begin(&self, now: Instant) -> bool {
+        self.transactions < self.messages_per_connection && now < self.good_until
+    }
+
+    /// Whether the relay waits for a message already: the next one sent here must be that one, or the connection must be dropped.
+    pub fn has_begun(&self) -> bool {
+        self.begun.is_some()
+    }
+
+    /// What the relay offers, for [`Message::envelope`].
+    pub fn offers(&self) -> Offers {
+        self.offers
     }
 
     /// Messages the relay has taken over this connection.
@@ -199,10 +215,7 @@ impl Connection {
         self.accepted
     }
 
-    /// Sends one message to one recipient.
-    ///
-    /// `message` is finished: CRLF line ends, no dot-stuffing. `before_dot` is awaited once the relay is ready for the message and
-    /// before any of it is sent; it is not awaited when the message is refused before that.
+    /// Sends one message to one recipient and nothing behind it: [`Message::new`] and [`Connection::send`].
     pub async fn transact(
         &mut self,
         envelope_from: &str,
@@ -210,29 +223,44 @@ impl Connection {
         message: &[u8],
         before_dot: impl Future<Output = BeforeDot> + Send,
     ) -> Outcome {
-        let commands = match self.prepare(envelope_from, recipient, message) {
-            Ok(commands) => commands,
+        match Message::new(envelope_from, recipient, message.to_vec()) {
+            Ok(message) => self.send(&message, before_dot).await,
+            Err(why) => Outcome::Unsupported { why },
+        }
+    }
+
+    /// Sends one message.
+    ///
+    /// `before_dot` is awaited once all of the message has left but its final dot; it is not awaited when the message is refused before
+    /// that.
+    pub async fn send(&mut self, message: &Message, before_dot: impl Future<Output = BeforeDot> + Send) -> Outcome {
+        let envelope = match message.envelope(self.offers) {
+            Ok(envelope) => envelope,
             Err(why) => return Outcome::Unsupported { why },
         };
-        let Some(mut wire) = self.wire.take() else {
-            return Outcome::Lost { stage: Stage::Connect, after_dot: false, why: "the connection was already closed".to_owned() };
-        };
+        let lost = |why: &str| Outcome::Lost { stage: Stage::Connect, after_dot: false, why: why.to_owned() };
+        let Some(mut wire) = self.wire.take() else { return lost("the connection was already closed") };
+        let begun = self.begun.take();
+        if begun.as_ref().is_some_and(|begun| *begun != envelope) {
+            return lost("another message had been begun");
+        }
         self.transactions += 1;
-        let end = self.converse(&mut wire, &commands, before_dot).await;
+        let end = self.converse(&mut wire, message, &envelope, begun.is_some(), before_dot).await;
         self.last_used = Instant::now();
         match end {
             Ok(reply) => {
                 self.accepted += 1;
                 self.wire = Some(wire);
                 let reply = [reply.enhanced().unwrap_or_default(), &reply.text()].join(" ");
-                Outcome::Accepted { reply: without_recipient(reply.trim(), recipient) }
+                Outcome::Accepted { reply: without_recipient(reply.trim(), &message.to) }
             }
             Err(Stop::Refused(stage, reply)) => {
-                // 421 announces that the relay closes the connection.
-                if reply.code != 421 && self.reset(&mut wire).await {
+                // 421 announces that the relay closes the connection. Behind a dot the transaction is over whatever the answer, and what
+                // was begun there must not be reset.
+                if reply.code != 421 && (self.begun.is_some() || self.reset(&mut wire).await) {
                     self.wire = Some(wire);
                 }
-                refusal(stage, &reply, recipient)
+                refusal(stage, &reply, &message.to)
             }
             Err(Stop::Broken { stage, after_dot, why }) => Outcome::Lost { stage, after_dot, why },
             Err(Stop::Withheld) => Outcome::Withheld,
@@ -242,58 +270,45 @@ impl Connection {
     /// Says goodbye. Dropping the connection is as good, only less polite.
     pub async fn quit(mut self) {
         let Some(mut wire) = self.wire.take() else { return };
+        // A relay that waits for a message would take the goodbye for its first line.
+        if self.begun.is_some() {
+            return;
+        }
         // The relay may close at once; either way we are done.
         if wire.send(Quit.to_string().as_bytes(), QUIT_WAIT).await.is_ok() && wire.reply(QUIT_WAIT).await.is_ok() {
             wire.close(QUIT_WAIT).await.ok();
         }
     }
 
-    /// Writes the commands and the message into memory, so that nothing is left to go wrong between the relay's 354 and the dot.
-    fn prepare(&mut self, envelope_from: &str, recipient: &str, message: &[u8]) -> Result<Commands, Unsupported> {
-        let sender = wire_address(envelope_from).map_err(Unsupported::Sender)?;
-        let recipient = wire_address(recipient).map_err(Unsupported::Recipient)?;
-        let is_ascii = |address: &Address| AsRef::<str>::as_ref(address).is_ascii();
-        let mut parameters = Vec::new();
-        if self.offers.size {
-            parameters.push(MailParameter::Size(message.len()));
-        }
-        let has_plain_header = message.is_ascii() || header(message).is_ascii();
-        if !is_ascii(&sender) || !is_ascii(&recipient) || !has_plain_header {
-            if !self.offers.smtp_utf8 {
-                return Err(Unsupported::NeedsSmtpUtf8);
-            }
-            // RFC 6531 §3.1: a relay with SMTPUTF8 has 8BITMIME.
-            parameters.push(MailParameter::Body(MailBodyParameter::EightBitMime));
-            parameters.push(MailParameter::SmtpUtfEight);
-        } else if !message.is_ascii() {
-            if !self.offers.eight_bit_mime {
-                return Err(Unsupported::NeedsEightBitMime);
-            }
-            parameters.push(MailParameter::Body(MailBodyParameter::EightBitMime));
-        }
-        stuff(message, &mut self.outgoing)?;
-        Ok(Commands { mail: Mail::new(Some(sender), parameters).to_string(), rcpt: Rcpt::new(recipient, Vec::new()).to_string() })
-    }
-
     async fn converse(
-        &self,
+        &mut self,
         wire: &mut Wire,
-        commands: &Commands,
+        message: &Message,
+        envelope: &Envelope,
+        has_begun: bool,
         before_dot: impl Future<Output = BeforeDot> + Send,
     ) -> Result<Reply, Stop> {
         if self.offers.pipelining {
-            self.begin_at_once(wire, commands).await?;
+            if !has_begun {
+                send(wire, Stage::Mail, &envelope.at_once(), self.timeouts.command()).await?;
+            }
+            self.hear_at_once(wire).await?;
         } else {
-            self.begin_step_by_step(wire, commands).await?;
+            self.begin_step_by_step(wire, envelope).await?;
         }
-        if before_dot.await == BeforeDot::Withhold {
-            return Err(Stop::Withheld);
-        }
-        if let Err(fault) = wire.send(&self.outgoing, self.timeouts.data()).await {
-            let after_dot = wire.sent_whole();
+        wire.send(&message.bytes, self.timeouts.data()).await.map_err(|fault| broken(Stage::Data, &fault))?;
+        let next = match before_dot.await {
+            BeforeDot::Send => None,
+            BeforeDot::SendAndBegin(next) => Some(next).filter(|_| self.offers.pipelining && self.may_begin(Instant::now())),
+            BeforeDot::Withhold => return Err(Stop::Withheld),
+        };
+        let end = [DOT, &next.as_ref().map(Envelope::at_once).unwrap_or_default()].concat();
+        if let Err(fault) = wire.send(end.as_bytes(), self.timeouts.data()).await {
+            let after_dot = wire.sent() >= DOT.len();
             let stage = if after_dot { Stage::Dot } else { Stage::Data };
             return Err(Stop::Broken { stage, after_dot, why: fault.to_string() });
         }
+        self.begun = next;
         let broken = |why: String| Stop::Broken { stage: Stage::Dot, after_dot: true, why };
         let reply = wire.reply(self.timeouts.dot()).await.map_err(|fault| broken(fault.to_string()))?;
         match reply.code {
@@ -303,10 +318,8 @@ impl Connection {
         }
     }
 
-    /// MAIL, RCPT and DATA in one go (RFC 2920). All three answers are read, whatever they are.
-    async fn begin_at_once(&self, wire: &mut Wire, commands: &Commands) -> Result<(), Stop> {
-        let all = [commands.mail.as_str(), &commands.rcpt, &Data.to_string()].concat();
-        send(wire, Stage::Mail, &all, self.timeouts.command()).await?;
+    /// The answers to MAIL, RCPT and DATA in one go. All three are read, whatever they are.
+    async fn hear_at_once(&self, wire: &mut Wire) -> Result<(), Stop> {
         let mail = self.answer(wire, Stage::Mail).await?;
         let mail = completed(Stage::Mail, mail)?;
         let rcpt = self.answer(wire, Stage::Rcpt).await?;
@@ -316,7 +329,7 @@ impl Connection {
         if let Some(refused) = mail.or(rcpt) {
             if ready {
                 // The relay waits for a message that has no recipient: an empty one ends it (RFC 2920 §3.1).
-                send(wire, Stage::Data, ".\r\n", self.timeouts.data()).await?;
+                send(wire, Stage::Data, DOT, self.timeouts.data()).await?;
                 wire.reply(self.timeouts.dot()).await.map_err(|fault| broken(Stage::Data, &fault))?;
             }
             return Err(refused);
@@ -324,15 +337,15 @@ impl Connection {
         if ready { Ok(()) } else { Err(not_ready(data)) }
     }
 
-    async fn begin_step_by_step(&self, wire: &mut Wire, commands: &Commands) -> Result<(), Stop> {
-        for (stage, command) in [(Stage::Mail, &commands.mail), (Stage::Rcpt, &commands.rcpt)] {
+    async fn begin_step_by_step(&self, wire: &mut Wire, envelope: &Envelope) -> Result<(), Stop> {
+        for (stage, command) in [(Stage::Mail, &envelope.mail), (Stage::Rcpt, &envelope.rcpt)] {
             send(wire, stage, command, self.timeouts.command()).await?;
             let reply = self.answer(wire, stage).await?;
             if let Some(refused) = completed(stage, reply)? {
                 return Err(refused);
             }
         }
-        send(wire, Stage::Data, &Data.to_string(), self.timeouts.command()).await?;
+        send(wire, Stage::Data, &envelope.data, self.timeouts.command()).await?;
         let data = self.answer(wire, Stage::Data).await?;
         if data.code == 354 { Ok(()) } else { Err(not_ready(data)) }
     }
@@ -349,37 +362,6 @@ impl Connection {
         let limit = self.timeouts.command();
         wire.send(Rset.to_string().as_bytes(), limit).await.is_ok() && wire.reply(limit).await.is_ok_and(|reply| reply.code == 250)
     }
-}
-
-/// The message up to its first empty line.
-fn header(message: &[u8]) -> &[u8] {
-    let end = message.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap_or(message.len());
-    message.get(..end).unwrap_or_default()
-}
-
-/// Dot-stuffed (RFC 5321 §4.5.2) and with the final dot, so that body and dot leave in one write.
-fn stuff(message: &[u8], outgoing: &mut Vec<u8>) -> Result<(), Unsupported> {
-    let pairs = || message.iter().zip(message.get(1..).unwrap_or_default());
-    // Looked at as a whole, sixteen bytes take as long as one: our own letters never need more.
-    let all_in_pairs = pairs().fold(true, |all, (&first, &second)| all & ((first == b'\r') == (second == b'\n')));
-    if !all_in_pairs || message.first() == Some(&b'\n') || !(message.is_empty() || message.ends_with(b"\r\n")) {
-        return Err(Unsupported::LineEnds);
-    }
-    let has_dots = pairs().fold(false, |any, (&first, &second)| any | ((first == b'\n') & (second == b'.')));
-    outgoing.clear();
-    outgoing.reserve(message.len() + message.len() / 64 + 16);
-    if has_dots || message.first() == Some(&b'.') {
-        for line in message.split_inclusive(|&byte| byte == b'\n') {
-            if line.first() == Some(&b'.') {
-                outgoing.push(b'.');
-            }
-            outgoing.extend_from_slice(line);
-        }
-    } else {
-        outgoing.extend_from_slice(message);
-    }
-    outgoing.extend_from_slice(b".\r\n");
-    Ok(())
 }
 
 async fn send(wire: &mut Wire, stage: Stage, command: &str, limit: Duration) -> Result<(), Stop> {

@@ -9,6 +9,8 @@ use letterlab::db::VaultDb;
 use letterlab::delivery::mailing::{Attempt, Counts, Finished, Leased, NewMailing, OutcomeKind, Verdict};
 use letterlab::delivery::store::{self, Said};
 use letterlab::ids::{CampaignNumber, EventId, MailingId, Pseudonym, RecordingMode, VariantNumber};
+use letterlab::vault::people::Suppression;
+use letterlab::vault::store as people_store;
 
 use crate::world::{Engine, LIST, Room, World, on_both_engines, people};
 
@@ -23,6 +25,7 @@ on_both_engines!(
     leases_expire_by_what_was_near,
     an_end_that_was_only_written_as_an_attempt_is_found_by_whoever_takes_over,
     a_pause_between_mark_and_dot_stops_every_letter_but_the_marked_one,
+    who_unsubscribes_while_a_batch_is_in_hand_gets_no_letter,
     an_outcome_is_added_once_per_kind_and_relayed_once,
     a_person_is_mailed_once_per_campaign,
     what_waits_is_skipped_in_steps,
@@ -347,6 +350,21 @@ async fn a_pause_between_mark_and_dot_stops_every_letter_but_the_marked_one(engi
     assert_eq!(expire(vault, 60), (0, 1));
     assert_eq!(vault.read(store::leases_open).unwrap(), (0, 0));
     assert_eq!(vault.read(|conn| store::counts_of_rows(conn, CAMPAIGN)).unwrap(), counts(vault));
+    clear(&world);
+}
+
+async fn who_unsubscribes_while_a_batch_is_in_hand_gets_no_letter(engine: Engine) {
+    let world = planned(engine).await;
+    let vault = &world.lab.vault;
+    release(vault);
+    let held = lease(vault, "one", 0, 3);
+    let unsubscribe =
+        |mailing: &Leased| vault.write(|conn| people_store::suppress(conn, mailing.subscriber, Suppression::Unsubscribed, at(1))).unwrap();
+    assert!(unsubscribe(&held[0]) && unsubscribe(&held[1]));
+    assert!(!mark(vault, &held[0], "one"));
+    let said = Said { finished: Vec::new(), mark: Some(held[1].id), ..Said::default() };
+    assert!(!say(vault, "one", said), "neither by the way the journal goes");
+    assert!(mark(vault, &held[2], "one"), "the others get theirs");
     clear(&world);
 }
 

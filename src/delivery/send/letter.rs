@@ -16,7 +16,7 @@ use crate::ids::{CampaignNumber, LinkNumber, RecordingMode, VariantNumber};
 use crate::token::{Bearer, Kind, Payload, TRAP_LINK};
 use crate::vault::people::Person;
 
-/// A letter ready for the relay. Holds the address: it lives no longer than its transaction.
+/// A letter that is not signed yet. Holds the address.
 pub(super) struct Filled {
     pub(super) envelope_from: String,
     pub(super) recipient: String,
@@ -78,7 +78,7 @@ pub(super) fn fill_in(post: &Post, mailing: &Leased, person: Option<&Person>) ->
     Ok(Filled { envelope_from, recipient: person.address.reveal().to_owned(), recording, bytes })
 }
 
-/// The letter with its DKIM signatures. They take a millisecond of computing: a thread for such work keeps the others talking.
+/// The letter with its DKIM signatures. They take up to a millisecond of computing: a thread for such work keeps the others talking.
 pub(super) async fn signed(post: &Post, mut letter: Filled) -> Result<Filled, String> {
     let domain = post.letters.from_address.rsplit('@').next().unwrap_or_default().to_owned();
     if post.dkim.signing(&domain).is_empty() {

@@ -175,7 +175,7 @@ pub(super) async fn greet(stream: Stream, settings: &RelaySettings, local: IpAdd
         last_used: Instant::now(),
         transactions: 0,
         accepted: 0,
-        outgoing: Vec::new(),
+        begun: None,
     })
 }
 

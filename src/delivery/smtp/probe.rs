@@ -9,7 +9,8 @@ use std::error::Error;
 use lettre::transport::smtp::commands::Mail;
 use tokio::time::timeout;
 
-use super::{Connection, RelaySettings, Security, SmtpFault, Stage, wire_address, without_addresses};
+use super::{Connection, RelaySettings, Security, SmtpFault, Stage, without_addresses};
+use crate::delivery::address::wire_address;
 
 /// One step on the way, and how it went.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]

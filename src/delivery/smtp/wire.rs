@@ -67,19 +67,19 @@ impl Reply {
 
 /// The part of an EHLO answer we use. Keywords are compared without regard to case.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Offers {
-    pub pipelining: bool,
-    pub size: bool,
-    pub eight_bit_mime: bool,
-    pub smtp_utf8: bool,
-    pub start_tls: bool,
-    pub auth_plain: bool,
-    pub auth_login: bool,
-    pub auth_xoauth2: bool,
+pub struct Offers {
+    pub(super) pipelining: bool,
+    pub(super) size: bool,
+    pub(super) eight_bit_mime: bool,
+    pub(super) smtp_utf8: bool,
+    pub(super) start_tls: bool,
+    pub(super) auth_plain: bool,
+    pub(super) auth_login: bool,
+    pub(super) auth_xoauth2: bool,
 }
 
 impl Offers {
-    pub fn read(reply: &Reply) -> Self {
+    pub(super) fn read(reply: &Reply) -> Self {
         let mut offers = Self::default();
         // The first line is the relay's name.
         for line in reply.lines.iter().skip(1) {
@@ -110,17 +110,17 @@ impl Offers {
 pub(super) struct Wire {
     stream: Stream,
     received: Vec<u8>,
-    sent_whole: bool,
+    sent: usize,
 }
 
 impl Wire {
     pub fn new(stream: Stream) -> Self {
-        Self { stream, received: Vec::with_capacity(1024), sent_whole: true }
+        Self { stream, received: Vec::with_capacity(1024), sent: 0 }
     }
 
     /// Sends everything; each block that leaves has `limit` to do so.
     pub async fn send(&mut self, bytes: &[u8], limit: Duration) -> Result<(), WireFault> {
-        self.sent_whole = false;
+        self.sent = 0;
         let mut rest = bytes;
         while !rest.is_empty() {
             let count = within(limit, self.stream.write(rest)).await?;
@@ -128,15 +128,14 @@ impl Wire {
                 return Err(WireFault::Closed);
             }
             rest = rest.get(count..).unwrap_or_default();
+            self.sent += count;
         }
-        // From here on the relay may have it all, whatever happens.
-        self.sent_whole = true;
         within(limit, self.stream.flush()).await
     }
 
-    /// Whether the last byte given to [`Wire::send`] may have reached the relay.
-    pub fn sent_whole(&self) -> bool {
-        self.sent_whole
+    /// How many of the bytes last given to [`Wire::send`] may have reached the relay.
+    pub fn sent(&self) -> usize {
+        self.sent
     }
 
     /// Reads one reply of one or more lines; all of it has `limit` to come.

@@ -140,10 +140,11 @@ fn held(conn: &mut VaultConn, campaign: i64, mut rows: Vec<LeasedRow>, owner: &s
 }
 
 const MARK: &str = "UPDATE lease SET at_dot = ? WHERE owner = ? AND NOT revoked AND (at_dot IS NULL OR at_dot <> ?) \
-     AND EXISTS (SELECT 1 FROM mailing WHERE id = ? AND state = 'leased' AND lease_owner = ?)";
+     AND EXISTS (SELECT 1 FROM mailing WHERE id = ? AND state = 'leased' AND lease_owner = ? \
+     AND NOT EXISTS (SELECT 1 FROM suppression WHERE suppression.subscriber_id = mailing.subscriber_id))";
 
-/// Notes that the last dot of this letter is about to be sent; answers whether it may be: `owner` holds it, and its lease was neither
-/// revoked nor taken over. Call after the end of the letter before it is written, or in the same transaction.
+/// Notes that the last dot of this letter is about to be sent; answers whether it may be: `owner` holds it, its lease was neither revoked
+/// nor taken over, and the person did not unsubscribe meanwhile (whoever takes the letter next skips it with that reason). Call after the end of the letter before it is written, or in the same transaction.
 pub fn mark(conn: &mut VaultConn, id: MailingId, owner: &str) -> DbResult<bool> {
     let id = id.to_string();
     let values = [Value::Text(&id), Value::Text(owner), Value::Text(&id), Value::Text(&id), Value::Text(owner)];
@@ -153,7 +154,8 @@ pub fn mark(conn: &mut VaultConn, id: MailingId, owner: &str) -> DbResult<bool> 
 const MARK_ALL: &str = "UPDATE lease SET at_dot = step.mailing FROM unnest(?, ?) AS step (owner, mailing) \
      WHERE lease.owner = step.owner AND NOT lease.revoked AND (lease.at_dot IS NULL OR lease.at_dot <> step.mailing) \
      AND EXISTS (SELECT 1 FROM mailing WHERE mailing.id = step.mailing AND mailing.state = 'leased' \
-     AND mailing.lease_owner = step.owner) RETURNING lease.owner";
+     AND mailing.lease_owner = step.owner \
+     AND NOT EXISTS (SELECT 1 FROM suppression WHERE suppression.subscriber_id = mailing.subscriber_id)) RETURNING lease.owner";
 
 /// The same for several owners, whose leases this transaction has locked; answers which may.
 pub(super) fn mark_all(conn: &mut VaultConn, marks: &[(&str, MailingId)]) -> DbResult<BTreeSet<String>> {
