@@ -290,7 +290,7 @@ fn refund(lab: &Lab, relay: &Relay, day: Option<i64>, letters: usize) -> DbResul
 fn lease(lab: &Lab, campaign: CampaignNumber, owner: &str, offer: &Offer, now: Timestamp) -> DbResult<Vec<Leased>> {
     let until = now.checked_add(LEASE).unwrap_or(now);
     let limit = i64::from(offer.total);
-    lab.vault.write(|conn| match &offer.providers {
+    lab.vault.write_soon(|conn| match &offer.providers {
         None => deliveries::lease(conn, campaign, owner, now, until, limit),
         Some(providers) => {
             let allowances: Vec<(String, i64)> = providers.iter().map(|(name, allowed)| (name.clone(), i64::from(*allowed))).collect();

@@ -27,7 +27,7 @@ pub fn relay(vault: &VaultDb, ledger: &LedgerDb) -> DbResult<usize> {
         }
         events::append(conn, &facts)
     })?;
-    vault.write(|conn| deliveries::forget_relayed(conn, &outcomes))?;
+    vault.write_soon(|conn| deliveries::forget_relayed(conn, &outcomes))?;
     Ok(outcomes.len())
 }
 

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use diesel::connection::{AnsiTransactionManager, TransactionManager};
+use diesel::connection::{AnsiTransactionManager, SimpleConnection as _, TransactionManager};
 use diesel::r2d2::{CustomizeConnection, ManageConnection, Pool, R2D2Connection};
 use diesel::{Connection as _, PgConnection, SqliteConnection};
 
@@ -183,6 +183,8 @@ pub struct Conn<R> {
     connection: AnyConnection,
     /// Something went wrong on it: whether its server is still there is asked before it is used again.
     is_suspect: bool,
+    /// It is not as a fresh one would be, and must not be used again.
+    is_lost: bool,
     room: PhantomData<fn() -> R>,
 }
 
@@ -297,29 +299,59 @@ impl<R: Room> Db<R> {
         Ok(value)
     }
 
-    /// Runs queries in one transaction: all of it happens, or nothing.
+    /// Runs queries in one transaction: all of it happens, or nothing. When it answers, a loss of power takes nothing of it away.
     ///
     /// # Errors
     /// [`DbError::Unavailable`] when no connection can be had, a failed commit, and whatever `work` answers.
     pub fn write<T, E: From<DbError>>(&self, work: impl FnOnce(&mut Conn<R>) -> Result<T, E>) -> Result<T, E> {
         self.bring_up_to_date()?;
         let mut connection = self.writer.get().map_err(|error| unavailable::<R>(&self.location, error))?;
-        // Until it has come to a good end.
-        connection.is_suspect = true;
-        begin(&mut connection.connection).map_err(DbError::from)?;
-        let answer = work(&mut connection);
-        let sql = &mut connection.connection;
-        match answer {
-            Ok(value) => {
-                <AnyConnection as diesel::Connection>::TransactionManager::commit_transaction(sql).map_err(DbError::from)?;
-                connection.is_suspect = false;
-                Ok(value)
-            }
-            Err(error) => {
-                // A failed rollback leaves the connection broken; the pool then drops it. The first error tells more.
-                let _ = <AnyConnection as diesel::Connection>::TransactionManager::rollback_transaction(sql);
-                Err(error)
-            }
+        transaction(&mut connection, |_| Ok(()), work)
+    }
+
+    /// As [`Db::write`], without waiting for the disk: only a loss of power can take it away, as a whole, and never when anything that
+    /// was written later is still there. For what would be done again then.
+    ///
+    /// # Errors
+    /// Those of [`Db::write`].
+    pub fn write_soon<T, E: From<DbError>>(&self, work: impl FnOnce(&mut Conn<R>) -> Result<T, E>) -> Result<T, E> {
+        self.bring_up_to_date()?;
+        let mut connection = self.writer.get().map_err(|error| unavailable::<R>(&self.location, error))?;
+        if matches!(connection.connection, AnyConnection::Postgres(_)) {
+            return transaction(&mut connection, |sql| sql.batch_execute("SET LOCAL synchronous_commit = off"), work);
+        }
+        connection.connection.batch_execute("PRAGMA synchronous = NORMAL").map_err(DbError::from)?;
+        let answer = transaction(&mut connection, |_| Ok(()), work);
+        // The next one to write waits for the disk, or does not write.
+        connection.connection.batch_execute("PRAGMA synchronous = FULL").map_err(|error| {
+            connection.is_lost = true;
+            DbError::from(error)
+        })?;
+        answer
+    }
+}
+
+/// `first` is run at its beginning.
+fn transaction<R, T, E: From<DbError>>(
+    connection: &mut Conn<R>,
+    first: impl FnOnce(&mut AnyConnection) -> diesel::QueryResult<()>,
+    work: impl FnOnce(&mut Conn<R>) -> Result<T, E>,
+) -> Result<T, E> {
+    // Until it has come to a good end.
+    connection.is_suspect = true;
+    begin(&mut connection.connection).map_err(DbError::from)?;
+    let answer = first(&mut connection.connection).map_err(|error| DbError::from(error).into()).and_then(|()| work(connection));
+    let sql = &mut connection.connection;
+    match answer {
+        Ok(value) => {
+            <AnyConnection as diesel::Connection>::TransactionManager::commit_transaction(sql).map_err(DbError::from)?;
+            connection.is_suspect = false;
+            Ok(value)
+        }
+        Err(error) => {
+            // A failed rollback leaves the connection broken; the pool then drops it. The first error tells more.
+            let _ = <AnyConnection as diesel::Connection>::TransactionManager::rollback_transaction(sql);
+            Err(error)
         }
     }
 }
@@ -359,7 +391,6 @@ fn unavailable<R: Room>(location: &Location, error: impl std::error::Error + Sen
 }
 
 fn connect(location: &Location) -> Result<AnyConnection, diesel::r2d2::Error> {
-    use diesel::connection::SimpleConnection;
     use diesel::r2d2::Error;
     match location {
         Location::Postgres(url) => PgConnection::establish(url).map(AnyConnection::Postgres).map_err(Error::ConnectionError),
@@ -394,7 +425,7 @@ impl<R: Room> ManageConnection for Manager<R> {
     type Error = diesel::r2d2::Error;
 
     fn connect(&self) -> Result<Conn<R>, Self::Error> {
-        connect(&self.location).map(|connection| Conn { connection, is_suspect: false, room: PhantomData })
+        connect(&self.location).map(|connection| Conn { connection, is_suspect: false, is_lost: false, room: PhantomData })
     }
 
     fn is_valid(&self, connection: &mut Conn<R>) -> Result<(), Self::Error> {
@@ -404,7 +435,10 @@ impl<R: Room> ManageConnection for Manager<R> {
     fn has_broken(&self, connection: &mut Conn<R>) -> bool {
         // A transaction left open (a panic in `work`) or a lost server: never hand this connection out again. Only asking shows that a
         // server is lost: outside of a transaction the connection itself takes no note of it.
-        std::thread::panicking() || connection.connection.is_broken() || (connection.is_suspect && connection.connection.ping().is_err())
+        std::thread::panicking()
+            || connection.is_lost
+            || connection.connection.is_broken()
+            || (connection.is_suspect && connection.connection.ping().is_err())
     }
 }
 

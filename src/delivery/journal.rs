@@ -10,7 +10,8 @@
 //! A mark is a row of the vault, not a line of a local file, which would be cheaper: whoever takes over the leases of a machine that is
 //! gone has to see it, a pause or a lease that ended has to win against it in the same transaction, and after a loss of power it has to
 //! be as durable as the answers. So the cost of a commit is shared and kept small instead: nobody waits for ends, so they wait for the
-//! next mark; an end is one new row, and is brought to where it is looked for with many others, when its batch is over or soon.
+//! next mark; an end is one new row, and is brought to where it is looked for with many others, when its batch is over or soon, in a
+//! transaction of its own after the marks are answered. That one does not wait for the disk: what it does is done again from the rows.
 //!
 //! It never sends. What is not a mark is never lost while the process lives: with the database away it is tried again until it is there.
 
@@ -302,25 +303,32 @@ impl Desk {
     fn work(&mut self) {
         while let Some(mut group) = self.gather() {
             self.plan_folds(&mut group);
-            let began = Instant::now();
-            match self.write(&group) {
-                Ok(marked) => group.answer_marks(&marked),
-                Err(error) => self.insist(&mut group, &error),
+            if let Err(error) = self.write(&mut group) {
+                self.insist(&mut group, &error);
             }
-            if !group.said.is_empty() {
-                self.patience = (began.elapsed() / PATIENCE.1).min(PATIENCE.0);
-            }
-            self.note_unfolded(&group, began);
             group.answer_the_rest();
         }
     }
 
-    fn write(&self, group: &Group) -> Result<BTreeSet<String>, DbError> {
-        if group.said.is_empty() {
-            return Ok(BTreeSet::new());
+    /// Marks first, because everybody waits for them; while the relay has the dots, what came to an end is brought in. What is done is
+    /// taken out of the group.
+    fn write(&mut self, group: &mut Group) -> Result<(), DbError> {
+        let began = Instant::now();
+        if group.said.values().any(Said::is_new) {
+            let marked = self.vault.write(|conn| store::write_down(conn, &group.said))?;
+            group.answer_marks(&marked);
+            self.patience = (began.elapsed() / PATIENCE.1).min(PATIENCE.0);
+            self.note_unfolded(group, began);
         }
-        let now = (self.now)();
-        self.vault.write(|conn| store::write_down(conn, &group.said, now, self.mint))
+        if group.said.values().any(|said| said.fold || said.is_over) {
+            let now = (self.now)();
+            self.vault.write_soon(|conn| store::bring_in(conn, &group.said, now, self.mint))?;
+            for owner in group.said.keys() {
+                self.unfolded.remove(owner);
+            }
+            group.said.clear();
+        }
+        Ok(())
     }
 
     /// The next group; none when every door is closed and nothing is left.
@@ -383,17 +391,16 @@ impl Desk {
         }
     }
 
-    fn note_unfolded(&mut self, group: &Group, since: Instant) {
-        for (owner, said) in &group.said {
-            if said.fold || said.is_over {
-                self.unfolded.remove(owner);
-                continue;
-            }
+    /// Ends that are written need no second try; how many wait to be brought in is kept.
+    fn note_unfolded(&mut self, group: &mut Group, since: Instant) {
+        for (owner, said) in &mut group.said {
             let ends = said.finished.iter().filter(|end| !matches!(end.verdict, Verdict::Postponed { .. })).count();
             if ends > 0 {
                 self.unfolded.entry(owner.clone()).or_insert((0, since)).0 += ends;
             }
+            *said = Said { fold: said.fold, is_over: said.is_over, ..Said::default() };
         }
+        group.said.retain(|_, said| !said.is_empty());
     }
 
     /// Ends must not be lost, so they are tried until they are durable, with those that come meanwhile. Marks are refused instead: a

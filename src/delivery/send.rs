@@ -31,8 +31,8 @@ use crate::vault::people::Person;
 use crate::vault::store as people;
 
 use conclude::conclude;
-use letter::{fill_in, signed};
 pub use letter::{TestCopy, test_message};
+use letter::{fill_in, signed};
 
 /// How long a batch is worked on before its rest is given back: others may be faster by now.
 pub const HOLD: SignedDuration = SignedDuration::from_mins(10);

@@ -2,21 +2,30 @@
 
 use std::sync::mpsc;
 
+use diesel::RunQueryDsl as _;
 use letterlab::app::accounts::{self, AccountError};
 use letterlab::app::clock::Clock;
 use letterlab::app::config;
 use letterlab::app::lab::Lab;
-use letterlab::db::DbError;
+use letterlab::db::{AnyConnection, DbError, VaultConn};
 use letterlab::token::Kind;
 use letterlab::vault::account::Role;
+use letterlab::vault::people::Suppression;
 use letterlab::vault::store;
 
 use crate::world::{BEGINNING, Engine, FIREFOX, Room, World, campaign, on_both_engines, people};
+
+#[derive(diesel::QueryableByName)]
+struct Word {
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    word: String,
+}
 
 on_both_engines!(
     a_database_newer_than_the_program_is_refused_with_what_to_do,
     several_processes_may_start_at_once_on_nothing,
     a_second_process_sees_what_the_first_did,
+    what_need_not_wait_for_the_disk_is_whole_and_leaves_no_trace_of_its_haste,
 );
 
 async fn a_database_newer_than_the_program_is_refused_with_what_to_do(engine: Engine) {
@@ -122,4 +131,33 @@ async fn two_administrators_who_remove_each_other_at_once_leave_one() {
         assert!(matches!(second.join().unwrap(), Err(AccountError::LastAdministrator(_))));
     });
     assert_eq!(accounts::all(&world.lab).unwrap().len(), 1);
+}
+
+async fn what_need_not_wait_for_the_disk_is_whole_and_leaves_no_trace_of_its_haste(engine: Engine) {
+    let world = World::new(engine).await;
+    world.import(&people(3));
+    let vault = &world.lab.vault;
+    let id = world.person("p1@example.org").id;
+    let now = world.now();
+    let patience = || {
+        vault.write(|conn| {
+            let ask = match conn.sql() {
+                AnyConnection::Sqlite(_) => "SELECT CAST(synchronous AS TEXT) AS word FROM pragma_synchronous",
+                AnyConnection::Postgres(_) => "SELECT current_setting('synchronous_commit') AS word",
+            };
+            Ok::<_, DbError>(diesel::sql_query(ask).get_result::<Word>(conn.sql())?.word)
+        })
+    };
+    let before = patience().unwrap();
+    assert_eq!(before, if engine == Engine::Sqlite { "2" } else { "on" });
+    let suppress = |conn: &mut VaultConn| store::suppress(conn, id, Suppression::ByHand, now);
+    let failed: Result<(), DbError> = vault.write_soon(|conn| {
+        suppress(conn)?;
+        Err(DbError::unreadable("a test's value", "none"))
+    });
+    assert!(failed.is_err() && world.person("p1@example.org").suppressed.is_none());
+    assert_eq!(patience().unwrap(), before);
+    assert!(vault.write_soon(suppress).unwrap());
+    assert!(world.person("p1@example.org").suppressed.is_some());
+    assert_eq!(patience().unwrap(), before);
 }

@@ -107,7 +107,9 @@ async fn a_refused_recipient_costs_no_connection(engine: Engine) {
         world.deliver_everything().await;
         let counts = world.counts("autumn");
         assert_eq!((counts.accepted, counts.refused, peer.taken().len(), peer.heard().len()), (5, 3, 5, 1));
-        assert_eq!(peer.heard()[0].iter().filter(|command| *command == "RSET").count(), 3);
+        // Behind a dot another letter may have begun already: nothing is reset then.
+        let least = if keywords.is_empty() { 3 } else { 2 };
+        assert!((least..=3).contains(&peer.heard()[0].iter().filter(|command| *command == "RSET").count()));
     }
 }
 

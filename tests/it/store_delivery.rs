@@ -86,7 +86,9 @@ fn end(mailing: &Leased, verdict: Verdict, minute: i64) -> Finished {
 /// Writes down what one worker says; answers whether its mark is there.
 fn say(vault: &VaultDb, owner: &str, said: Said) -> bool {
     let said = BTreeMap::from([(Arc::from(owner), said)]);
-    vault.write(|conn| store::write_down(conn, &said, at(90), clock::fresh)).unwrap().contains(owner)
+    let marked = vault.write(|conn| store::write_down(conn, &said)).unwrap();
+    vault.write_soon(|conn| store::bring_in(conn, &said, at(90), clock::fresh)).unwrap();
+    marked.contains(owner)
 }
 
 fn finish(vault: &VaultDb, mailing: &Leased, verdict: Verdict, owner: &str, minute: i64) {

@@ -1,6 +1,6 @@
 //! What became of letters, as their workers say it; the pace and the limits of a day; letters that will not be sent any more.
 //!
-//! Cast: [`Said`] (what the worker of one batch says), [`write_down`] (of several batches, in one transaction).
+//! Cast: [`Said`] (what the worker of one batch says), [`write_down`] (of several batches, in one transaction), [`bring_in`].
 //!
 //! The end of a letter is one new row: nothing that is asked in other ways changes with it. The rest follows in [`super::fold`].
 
@@ -42,12 +42,17 @@ pub struct Said {
 impl Said {
     /// Whether nothing is said.
     pub fn is_empty(&self) -> bool {
-        self.finished.is_empty() && self.given_back.is_empty() && self.mark.is_none() && !self.fold && !self.is_over
+        !self.is_new() && !self.fold && !self.is_over
+    }
+
+    /// Whether there is something to write down.
+    pub fn is_new(&self) -> bool {
+        !self.finished.is_empty() || !self.given_back.is_empty() || self.mark.is_some()
     }
 }
 
 /// Writes down what workers say; only the holder's word counts. Answers whose marks are there, and so may send the last dot.
-pub fn write_down(conn: &mut VaultConn, said: &BTreeMap<Arc<str>, Said>, now: Timestamp, mint: Mint) -> DbResult<BTreeSet<String>> {
+pub fn write_down(conn: &mut VaultConn, said: &BTreeMap<Arc<str>, Said>) -> DbResult<BTreeSet<String>> {
     lock(conn, said.keys().map(|owner| &**owner).collect())?;
     let ends: Vec<End<'_>> =
         said.iter().flat_map(|(owner, said)| said.finished.iter().filter_map(|finished| End::new(owner, finished))).collect();
@@ -61,8 +66,14 @@ pub fn write_down(conn: &mut VaultConn, said: &BTreeMap<Arc<str>, Said>, now: Ti
         give_back(conn, &said.given_back, owner)?;
     }
     let marks: Vec<(&str, MailingId)> = said.iter().filter_map(|(owner, said)| Some((&**owner, said.mark?))).collect();
-    let marked = mark_all(conn, &marks)?;
-    // Last, because the counts come with it: rows first, counts afterwards, everywhere.
+    mark_all(conn, &marks)
+}
+
+/// Brings what was written down before to where it is looked for, of those who say so, and ends the leases of batches that are over. What
+/// is lost of it with the power is found and done again by whoever takes over the lease.
+pub fn bring_in(conn: &mut VaultConn, said: &BTreeMap<Arc<str>, Said>, now: Timestamp, mint: Mint) -> DbResult<()> {
+    lock(conn, said.iter().filter(|(_, said)| said.fold || said.is_over).map(|(owner, _)| &**owner).collect())?;
+    // Rows first, counts afterwards, everywhere.
     let mut changes = Changes::default();
     for (owner, said) in said {
         if said.is_over {
@@ -71,8 +82,7 @@ pub fn write_down(conn: &mut VaultConn, said: &BTreeMap<Arc<str>, Said>, now: Ti
             fold(conn, owner, &mut changes)?;
         }
     }
-    changes.write(conn)?;
-    Ok(marked)
+    changes.write(conn)
 }
 
 /// An attempt that ends a letter's stay in its worker's hands, as its row is written.
