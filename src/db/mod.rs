@@ -1,11 +1,12 @@
 //! Two databases, two types: a [`VaultDb`] is never taken for a [`LedgerDb`], on SQLite and on PostgreSQL alike.
 //!
 //! Cast: [`Location`] (where a database is), [`Db`] (a pool with one writer on SQLite), [`Conn`] (one connection, typed by its
-//! room), [`DbError`], [`blocking`] (runs database work off the async threads).
+//! room), [`DbError`], [`blocking`] (runs database work off the async threads), [`fixed`] (statements that stay prepared).
 //!
 //! It knows no tables and no domain words. Nothing here waits for the network while a transaction is open, and no caller should.
 
 mod engine;
+pub mod fixed;
 mod migrate;
 
 use std::fmt;

@@ -10,12 +10,12 @@ use std::sync::Arc;
 use diesel::prelude::*;
 use jiff::Timestamp;
 
-use super::fixed::{Fixed, Value};
 use super::fold::{fold, give_back, settle};
 use super::lease::{lock, mark_all};
 use super::outcome::insert_outcome;
 use super::tally::Changes;
 use super::{PLANNED_REST, PLANNED_TEST, QUEUED, literally, read};
+use crate::db::fixed::{Fixed, Value};
 use crate::db::{AnyConnection, DbResult, VaultConn};
 use crate::delivery::mailing::{Attempt, Finished, OutcomeKind, Verdict};
 use crate::delivery::schema::{mailing, pace, relay_day};

@@ -9,10 +9,10 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
 use jiff::Timestamp;
 
-use super::fixed::{Fixed, Value};
 use super::outcome::insert_outcome;
 use super::tally::Changes;
 use super::{campaign_number, moment, read};
+use crate::db::fixed::{Fixed, Value};
 use crate::db::{AnyConnection, DbResult, VaultConn};
 use crate::delivery::mailing::{HARD, OutcomeKind};
 use crate::delivery::schema::{lease, mailing};

@@ -9,10 +9,10 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Integer, Nullable, Text};
 use jiff::Timestamp;
 
-use super::fixed::{Fixed, Value};
 use super::fold::{fold, free, settle};
 use super::tally::Changes;
 use super::{campaign_number, moment, read, variant};
+use crate::db::fixed::{Fixed, Value};
 use crate::db::{AnyConnection, DbResult, VaultConn};
 use crate::delivery::mailing::Leased;
 use crate::delivery::schema::{lease, mailing, sender};

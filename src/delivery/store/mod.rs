@@ -8,7 +8,6 @@
 //! everywhere: leases by owner, letters, then counts.
 
 mod finish;
-mod fixed;
 mod fold;
 mod judged;
 mod lease;

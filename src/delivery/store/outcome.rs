@@ -3,8 +3,8 @@
 use diesel::prelude::*;
 use jiff::Timestamp;
 
-use super::fixed::{Fixed, Value};
 use super::{campaign_number, moment, read};
+use crate::db::fixed::{Fixed, Value};
 use crate::db::{AnyConnection, DbError, DbResult, VaultConn};
 use crate::delivery::mailing::{Attempt, Fate, Found, Outcome, OutcomeKind};
 use crate::delivery::schema::{attempt, mailing, outcome};

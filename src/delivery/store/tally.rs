@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
 
-use super::fixed::{Fixed, Value};
 use super::fold::add_pace;
+use crate::db::fixed::{Fixed, Value};
 use crate::db::{AnyConnection, DbError, DbResult, VaultConn};
 use crate::delivery::mailing::{Counts, Reason};
 use crate::delivery::schema::{mailing, mailing_tally, outcome};

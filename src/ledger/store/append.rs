@@ -6,8 +6,11 @@
 
 use diesel::pg::Pg;
 use diesel::prelude::*;
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text};
+use diesel::sqlite::Sqlite;
 
+use crate::db::fixed::{Fixed, Value};
 use crate::db::{AnyConnection, DbResult, LedgerConn};
 use crate::ids::{CampaignNumber, IdText, Pseudonym, VariantNumber};
 use crate::ledger::event::{Event, Hit, Whose};
@@ -42,8 +45,6 @@ struct Row<'a> {
 }
 
 /// A recipient's hit as it came in: what is the same for all of them is the table's default, and nothing is bound for it.
-#[derive(Insertable)]
-#[diesel(table_name = event, treat_none_as_default_value = false)]
 struct HitRow<'a> {
     seq: i64,
     id: &'a str,
@@ -59,6 +60,50 @@ struct HitRow<'a> {
     family: &'static str,
     device: &'static str,
 }
+
+const INSERT_HIT: &str = "INSERT OR IGNORE INTO event (seq, id, campaign, pseudonym, kind, at, link, class, confidence, reasons, ruleset, \
+     family, device) VALUES (";
+
+/// Written out, because for the query builder each row is a tree of columns to walk, twice: that costs as much as storing it.
+impl QueryFragment<Sqlite> for HitRow<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        out.push_sql(INSERT_HIT);
+        out.push_bind_param::<BigInt, _>(&self.seq)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Text, _>(&self.id)?;
+        out.push_sql(", ");
+        out.push_bind_param::<BigInt, _>(&self.campaign)?;
+        for text in [&self.pseudonym, &self.kind] {
+            out.push_sql(", ");
+            out.push_bind_param::<Text, _>(text)?;
+        }
+        out.push_sql(", ");
+        out.push_bind_param::<BigInt, _>(&self.at)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Nullable<Integer>, _>(&self.link)?;
+        for text in [&self.class, &self.confidence] {
+            out.push_sql(", ");
+            out.push_bind_param::<Text, _>(text)?;
+        }
+        for number in [&self.reasons, &self.ruleset] {
+            out.push_sql(", ");
+            out.push_bind_param::<Integer, _>(number)?;
+        }
+        for text in [&self.family, &self.device] {
+            out.push_sql(", ");
+            out.push_bind_param::<Text, _>(text)?;
+        }
+        out.push_sql(")");
+        Ok(())
+    }
+}
+
+impl QueryId for HitRow<'_> {
+    type QueryId = HitRow<'static>;
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+
+impl RunQueryDsl<diesel::SqliteConnection> for HitRow<'_> {}
 
 /// None: it is something else.
 fn hit_row<'a>(row: &Row<'a>) -> Option<HitRow<'a>> {
@@ -140,10 +185,9 @@ pub(super) fn rows(conn: &mut LedgerConn, events: &[Event], first: i64) -> DbRes
 fn insert_prepared(sqlite: &mut diesel::SqliteConnection, rows: &[Row<'_>]) -> QueryResult<usize> {
     let mut stored = 0;
     for row in rows {
-        let into = diesel::insert_or_ignore_into(event::table);
         stored += match hit_row(row) {
-            Some(hit) => into.values(hit).execute(sqlite)?,
-            None => into.values(row).execute(sqlite)?,
+            Some(hit) => hit.execute(sqlite)?,
+            None => diesel::insert_or_ignore_into(event::table).values(row).execute(sqlite)?,
         };
     }
     Ok(stored)
@@ -270,57 +314,42 @@ fn insert_subjects(postgres: &mut diesel::PgConnection, rows: &[SubjectRow<'_>])
 
 /// Writes recipients' states.
 pub fn save_states(conn: &mut LedgerConn, states: &[(Pseudonym, State)]) -> DbResult<()> {
-    match conn.sql() {
-        AnyConnection::Sqlite(sqlite) => {
-            for (pseudonym, state) in states {
-                diesel::update(subject::table.find(pseudonym.text().as_str())).set(columns(*state)).execute(sqlite)?;
-            }
-        }
-        AnyConnection::Postgres(postgres) => {
-            for states in states.chunks(CHUNK) {
-                update_arrays(postgres, states, None)?;
-            }
-        }
-    }
-    Ok(())
+    save(conn, states, None)
 }
 
 /// Writes recipients' states, and when their hits are to be judged together: one change of a row instead of two.
 pub fn save_states_to_judge(conn: &mut LedgerConn, states: &[(Pseudonym, State)], at: i64) -> DbResult<()> {
+    save(conn, states, Some(at))
+}
+
+/// Without a moment, the one that is set stays.
+const UPDATE: &str = "UPDATE subject SET delivery_flags = ?, open_flags = ?, click_flags = ?, first_open_at = ?, first_click_at = ?, \
+     judge_at = coalesce(?, judge_at) WHERE pseudonym = ?";
+
+fn save(conn: &mut LedgerConn, states: &[(Pseudonym, State)], judge_at: Option<i64>) -> DbResult<()> {
     match conn.sql() {
         AnyConnection::Sqlite(sqlite) => {
             for (pseudonym, state) in states {
-                let values = (columns(*state), subject::judge_at.eq(Some(at)));
-                diesel::update(subject::table.find(pseudonym.text().as_str())).set(values).execute(sqlite)?;
+                let pseudonym = pseudonym.text();
+                let values = [
+                    Value::Number(i64::from(state.delivery)),
+                    Value::Number(i64::from(state.opens)),
+                    Value::Number(i64::from(state.clicks)),
+                    Value::MaybeNumber(state.first_open_at),
+                    Value::MaybeNumber(state.first_click_at),
+                    Value::MaybeNumber(judge_at),
+                    Value::Text(pseudonym.as_str()),
+                ];
+                Fixed::<()>::new(UPDATE, values).execute(sqlite)?;
             }
         }
         AnyConnection::Postgres(postgres) => {
             for states in states.chunks(CHUNK) {
-                update_arrays(postgres, states, Some(at))?;
+                update_arrays(postgres, states, judge_at)?;
             }
         }
     }
     Ok(())
-}
-
-#[derive(AsChangeset)]
-#[diesel(table_name = subject, treat_none_as_null = true)]
-struct Columns {
-    delivery_flags: i32,
-    open_flags: i32,
-    click_flags: i32,
-    first_open_at: Option<i64>,
-    first_click_at: Option<i64>,
-}
-
-fn columns(state: State) -> Columns {
-    Columns {
-        delivery_flags: state.delivery,
-        open_flags: state.opens,
-        click_flags: state.clicks,
-        first_open_at: state.first_open_at,
-        first_click_at: state.first_click_at,
-    }
 }
 
 /// Without a moment, the one that is set stays.

@@ -16,28 +16,37 @@ use diesel::serialize::ToSql;
 use diesel::sql_types::{Array, BigInt, HasSqlType, Nullable, Text};
 use diesel::sqlite::Sqlite;
 
-use crate::db::{AnyConnection, DbResult, VaultConn};
+use super::{AnyConnection, Conn, DbResult};
 
 /// A statement with a `?` for each of its values; `Row` is what its rows are made of.
-pub(super) struct Fixed<'a, Row = ()> {
+pub struct Fixed<'a, Row = ()> {
     text: &'static str,
     values: Vec<Value<'a>>,
     row: PhantomData<Row>,
 }
 
 /// A value of a statement; arrays exist on PostgreSQL only.
-pub(super) enum Value<'a> {
+pub enum Value<'a> {
+    /// A text.
     Text(&'a str),
+    /// A text or NULL.
     MaybeText(Option<&'a str>),
+    /// A number.
     Number(i64),
+    /// A number or NULL.
     MaybeNumber(Option<i64>),
+    /// An array of texts.
     Texts(Vec<&'a str>),
+    /// One with NULLs in it.
     MaybeTexts(Vec<Option<&'a str>>),
+    /// An array of numbers.
     Numbers(Vec<i64>),
+    /// One with NULLs in it.
     MaybeNumbers(Vec<Option<i64>>),
 }
 
 impl<'a, Row> Fixed<'a, Row> {
+    /// As many values as the text has question marks.
     pub fn new(text: &'static str, values: impl Into<Vec<Value<'a>>>) -> Self {
         Self { text, values: values.into(), row: PhantomData }
     }
@@ -50,7 +59,10 @@ impl<'a, Row> Fixed<'a, Row> {
 
 impl Fixed<'_> {
     /// Answers how many rows it changed.
-    pub fn run(self, conn: &mut VaultConn) -> DbResult<usize> {
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn run<R>(self, conn: &mut Conn<R>) -> DbResult<usize> {
         Ok(match conn.sql() {
             AnyConnection::Sqlite(sqlite) => self.execute(sqlite)?,
             AnyConnection::Postgres(postgres) => self.execute(postgres)?,
