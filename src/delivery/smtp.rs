@@ -138,7 +138,7 @@ pub enum Unsupported {
 }
 
 /// The caller's last word before the final dot: whatever must be durable before the relay may take the message is so, or not.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum BeforeDot {
     /// Send the message.
     Send,

@@ -25,8 +25,8 @@ pub struct Message {
     has_plain_header: bool,
 }
 
-/// The commands that begin a message: MAIL, RCPT, DATA.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The commands that begin a message: MAIL, RCPT, DATA. Holds the address, and so is never printed.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Envelope {
     pub(super) mail: String,
     pub(super) rcpt: String,
