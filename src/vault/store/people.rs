@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use diesel::prelude::*;
+use diesel::sql_types::Text;
 use jiff::Timestamp;
 
 use super::domain::large_providers;
 use super::{moment, read};
+use crate::db::fixed::{Fixed, Value};
 use crate::db::{AnyConnection, DbError, DbResult, VaultConn};
 use crate::ids::{RecordingMode, SubscriberId};
 use crate::vault::address::{EmailAddress, OTHER};
@@ -100,13 +102,28 @@ fn domain(address: &str) -> &str {
 
 type PersonRow = (String, String, String, String);
 
+/// A list of ids as one value: a statement with a place for each would be prepared anew for every batch of letters.
+const PEOPLE: &str = "SELECT id, address, attributes, recording FROM subscriber WHERE id IN (SELECT value FROM json_each(?))";
+const PEOPLE_OF_ARRAY: &str = "SELECT id, address, attributes, recording FROM subscriber WHERE id = ANY (?)";
+const SUPPRESSED: &str = "SELECT subscriber_id, reason FROM suppression WHERE subscriber_id IN (SELECT value FROM json_each(?))";
+const SUPPRESSED_OF_ARRAY: &str = "SELECT subscriber_id, reason FROM suppression WHERE subscriber_id = ANY (?)";
+
+/// Ids are letters and digits: nothing in them needs escaping.
+fn json<T: AsRef<str>>(ids: &[T]) -> String {
+    let quoted: Vec<String> = ids.iter().map(|id| format!("\"{}\"", id.as_ref())).collect();
+    format!("[{}]", quoted.join(","))
+}
+
 /// People by their ids, with what a letter needs and whether they may be mailed. Unknown ids are missing from the answer.
 pub fn people_by_id(conn: &mut VaultConn, ids: &[SubscriberId]) -> DbResult<HashMap<SubscriberId, Person>> {
     let texts: Vec<String> = ids.iter().map(ToString::to_string).collect();
-    let rows: Vec<PersonRow> = subscriber::table
-        .filter(subscriber::id.eq_any(&texts))
-        .select((subscriber::id, subscriber::address, subscriber::attributes, subscriber::recording))
-        .load(conn.sql())?;
+    let rows: Vec<PersonRow> = match conn.sql() {
+        AnyConnection::Sqlite(sqlite) => Fixed::<(Text, Text, Text, Text)>::new(PEOPLE, [Value::Text(&json(&texts))]).load(sqlite)?,
+        AnyConnection::Postgres(postgres) => {
+            let values = [Value::Texts(texts.iter().map(String::as_str).collect())];
+            Fixed::<(Text, Text, Text, Text)>::new(PEOPLE_OF_ARRAY, values).load(postgres)?
+        }
+    };
     let suppressed = suppressions(conn, &texts)?;
     rows.into_iter()
         .map(|row| {
@@ -160,10 +177,13 @@ pub(super) fn suppressions<T: AsRef<str>>(conn: &mut VaultConn, ids: &[T]) -> Db
         Suppression::HardBounce => 1,
         Suppression::ByHand => 0,
     };
-    let rows: Vec<(String, String)> = suppression::table
-        .filter(suppression::subscriber_id.eq_any(ids.iter().map(AsRef::as_ref)))
-        .select((suppression::subscriber_id, suppression::reason))
-        .load(conn.sql())?;
+    let rows: Vec<(String, String)> = match conn.sql() {
+        AnyConnection::Sqlite(sqlite) => Fixed::<(Text, Text)>::new(SUPPRESSED, [Value::Text(&json(ids))]).load(sqlite)?,
+        AnyConnection::Postgres(postgres) => {
+            let values = [Value::Texts(ids.iter().map(AsRef::as_ref).collect())];
+            Fixed::<(Text, Text)>::new(SUPPRESSED_OF_ARRAY, values).load(postgres)?
+        }
+    };
     let mut strongest: HashMap<String, Suppression> = HashMap::with_capacity(rows.len());
     for (id, word) in rows {
         let reason = suppression_word(&word)?;
