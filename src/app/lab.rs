@@ -13,6 +13,7 @@ use crate::app::clock::{self, Clock};
 use crate::app::config::Config;
 use crate::app::keyfile;
 use crate::app::outpost::{Outpost, reach};
+use crate::app::recount::Checking;
 use crate::app::sending::Sending;
 use crate::bounce;
 use crate::db::{LedgerDb, VaultDb};
@@ -48,6 +49,8 @@ pub struct Lab {
     pub nudge: Arc<tokio::sync::Notify>,
     /// Returned mail taken in since the start.
     pub returned: Arc<bounce::intake::Tallies>,
+    /// The one place for comparing states and counts with the events.
+    pub checking: Arc<Checking>,
     letters: Arc<Mutex<HashMap<CampaignNumber, Arc<Letters>>>>,
 }
 
@@ -99,6 +102,7 @@ impl Lab {
             sending,
             nudge: Arc::default(),
             returned: Arc::default(),
+            checking: Arc::default(),
             letters: Arc::default(),
         };
         Ok((lab, Background { intake, journal: Some(journal_writer) }))

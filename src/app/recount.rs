@@ -1,7 +1,7 @@
 //! Whether states and counts are what the events say, and making them so, as a user asks for it: both while the service works.
 //!
 //! Cast: [`verify`], [`rebuild`], [`Background`] (a rebuild that nobody waits for), [`Stage`] (how far it is); [`Checking`] (the one place for
-//! verifying in a process), [`CheckStage`].
+//! verifying in a process), [`Place`] (taken by whoever is at it), [`CheckStage`].
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -220,13 +220,27 @@ impl Checking {
         self.stage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Takes the place, for as long as the answer lives; `campaign` is the one it begins with.
+    ///
+    /// # Errors
+    /// [`CheckError::UnderWay`].
+    pub fn take(self: &Arc<Self>, campaign: CampaignNumber, now: Timestamp) -> Result<Place, CheckError> {
+        let mut stage = self.locked();
+        if matches!(*stage, CheckStage::Running { .. }) {
+            return Err(CheckError::UnderWay);
+        }
+        *stage = CheckStage::Running { campaign, percent: 0 };
+        self.stop.store(false, Ordering::Relaxed);
+        Ok(Place { checking: self.clone(), leaves: CheckStage::Failed { at: now } })
+    }
+
     /// Verifies one campaign while the caller waits.
     ///
     /// # Errors
     /// [`CheckError`].
-    pub fn one(&self, lab: &Lab, campaign: CampaignNumber) -> Result<Verified, CheckError> {
-        self.take_place(campaign)?;
-        self.work(lab, &[campaign])?.pop().map(|checked| checked.verified).ok_or(CheckError::Stopped)
+    pub fn one(self: &Arc<Self>, lab: &Lab, campaign: CampaignNumber) -> Result<Verified, CheckError> {
+        let place = self.take(campaign, lab.clock.now())?;
+        place.work(lab, &[campaign])?.pop().map(|checked| checked.verified).ok_or(CheckError::Stopped)
     }
 
     /// Begins to verify all campaigns on a thread of its own.
@@ -235,45 +249,19 @@ impl Checking {
     /// [`CheckError`].
     pub fn start(self: &Arc<Self>, lab: &Lab) -> Result<(), CheckError> {
         let all: Vec<CampaignNumber> = lab.ledger.read(campaigns::states)?.into_iter().map(|(number, _)| number).collect();
-        self.take_place(all.first().copied().unwrap_or(CampaignNumber(0)))?;
-        let (this, lab) = (self.clone(), lab.clone());
+        let place = self.take(all.first().copied().unwrap_or(CampaignNumber(0)), lab.clock.now())?;
+        let lab = lab.clone();
         let spawned = std::thread::Builder::new().name("verify".to_owned()).spawn(move || {
-            if let Err(error) = this.work(&lab, &all) {
+            if let Err(error) = place.work(&lab, &all) {
                 tracing::warn!(error = &error as &dyn std::error::Error, "{error}");
             }
         });
-        if spawned.is_err() {
-            *self.locked() = CheckStage::Idle;
-        }
         Ok(spawned.map(drop)?)
     }
 
     /// Ends it after the step it is at.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
-    }
-
-    fn take_place(&self, campaign: CampaignNumber) -> Result<(), CheckError> {
-        let mut stage = self.locked();
-        if matches!(*stage, CheckStage::Running { .. }) {
-            return Err(CheckError::UnderWay);
-        }
-        *stage = CheckStage::Running { campaign, percent: 0 };
-        self.stop.store(false, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// Whoever took the place leaves it here, whatever becomes of it: a panic, too, must not keep it for ever.
-    fn work(&self, lab: &Lab, all: &[CampaignNumber]) -> Result<Vec<Checked>, CheckError> {
-        let mut leaving = Leaving { checking: self, at: CheckStage::Failed { at: lab.clock.now() } };
-        let found = self.verify_all(lab, all);
-        let at = lab.clock.now();
-        leaving.at = match &found {
-            Ok(campaigns) => CheckStage::Ended { at, campaigns: campaigns.clone() },
-            Err(CheckError::Stopped) => CheckStage::Stopped { at },
-            Err(_) => CheckStage::Failed { at },
-        };
-        found
     }
 
     fn verify_all(&self, lab: &Lab, all: &[CampaignNumber]) -> Result<Vec<Checked>, CheckError> {
@@ -291,15 +279,30 @@ impl Checking {
     }
 }
 
-/// Leaves the place when dropped.
-struct Leaving<'a> {
-    checking: &'a Checking,
-    at: CheckStage,
+/// The place, taken. Left when dropped, whatever became of the work: a panic, too, must not keep it for ever.
+#[derive(Debug)]
+pub struct Place {
+    checking: Arc<Checking>,
+    /// What is told from then on.
+    leaves: CheckStage,
 }
 
-impl Drop for Leaving<'_> {
+impl Place {
+    fn work(mut self, lab: &Lab, all: &[CampaignNumber]) -> Result<Vec<Checked>, CheckError> {
+        let found = self.checking.verify_all(lab, all);
+        let at = lab.clock.now();
+        self.leaves = match &found {
+            Ok(campaigns) => CheckStage::Ended { at, campaigns: campaigns.clone() },
+            Err(CheckError::Stopped) => CheckStage::Stopped { at },
+            Err(_) => CheckStage::Failed { at },
+        };
+        found
+    }
+}
+
+impl Drop for Place {
     fn drop(&mut self) {
-        *self.checking.locked() = std::mem::take(&mut self.at);
+        *self.checking.locked() = std::mem::take(&mut self.leaves);
     }
 }
 
@@ -309,18 +312,17 @@ mod tests {
 
     #[test]
     fn one_verifies_at_a_time_and_the_place_is_free_again_whatever_became_of_it() {
-        let checking = Checking::default();
-        checking.take_place(CampaignNumber(1)).unwrap();
-        let refused = checking.take_place(CampaignNumber(2)).unwrap_err();
+        let (checking, now) = (Arc::new(Checking::default()), Timestamp::UNIX_EPOCH);
+        let place = checking.take(CampaignNumber(1), now).unwrap();
+        let refused = checking.take(CampaignNumber(2), now).unwrap_err();
         assert!(refused.to_string().contains("already"), "{refused}");
         assert_eq!(checking.stage(), CheckStage::Running { campaign: CampaignNumber(1), percent: 0 });
-        let failed = CheckStage::Failed { at: Timestamp::UNIX_EPOCH };
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let _leaving = Leaving { checking: &checking, at: failed.clone() };
+            let _place = place;
             panic!("on purpose");
         }));
         assert!(panicked.is_err());
-        assert_eq!(checking.stage(), failed);
-        checking.take_place(CampaignNumber(2)).unwrap();
+        assert_eq!(checking.stage(), CheckStage::Failed { at: now });
+        checking.take(CampaignNumber(2), now).unwrap();
     }
 }

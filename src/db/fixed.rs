@@ -133,3 +133,42 @@ impl<Row> Query for Fixed<'_, Row> {
 }
 
 impl<Row, Connection> RunQueryDsl<Connection> for Fixed<'_, Row> {}
+
+#[cfg(test)]
+mod tests {
+    use diesel::sqlite::SqliteConnection;
+
+    use super::*;
+
+    type Asked = (Text, Nullable<Text>, BigInt, Nullable<BigInt>);
+    type Answered = (String, Option<String>, i64, Option<i64>);
+
+    #[test]
+    fn sqlite_gets_every_value_in_its_place_and_no_array() {
+        let mut sqlite = SqliteConnection::establish(":memory:").unwrap();
+        let mut ask = |values: [Value<'static>; 4]| Fixed::<Asked>::new("SELECT ?, ?, ?, ?", values).load::<Answered>(&mut sqlite);
+        let told = ask([Value::Text("1' ? --"), Value::MaybeText(Some("two")), Value::Number(3), Value::MaybeNumber(Some(4))]);
+        assert_eq!(told.unwrap(), [("1' ? --".to_owned(), Some("two".to_owned()), 3, Some(4))]);
+        let told = ask([Value::Text(""), Value::MaybeText(None), Value::Number(i64::MIN), Value::MaybeNumber(None)]);
+        assert_eq!(told.unwrap(), [(String::new(), None, i64::MIN, None)], "the same statement, NULLs");
+        for array in [Value::Texts(vec![]), Value::MaybeTexts(vec![]), Value::Numbers(vec![]), Value::MaybeNumbers(vec![])] {
+            let refused = ask([array, Value::MaybeText(None), Value::Number(0), Value::MaybeNumber(None)]).unwrap_err();
+            assert!(refused.to_string().contains("an array is given to SQLite"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn postgresql_gets_arrays_too() {
+        let values = [
+            Value::Texts(vec!["a", "b"]),
+            Value::Number(1),
+            Value::MaybeTexts(vec![Some("c"), None]),
+            Value::MaybeText(None),
+            Value::Numbers(vec![2, 3]),
+            Value::MaybeNumbers(vec![None, Some(4)]),
+        ];
+        let statement = Fixed::<()>::new("f(?, ?, ?, ?, ?, ?)", values);
+        let told = diesel::debug_query::<Pg, _>(&statement).to_string();
+        assert_eq!(told, "f($1, $2, $3, $4, $5, $6) -- binds: [[\"a\", \"b\"], 1, [Some(\"c\"), None], None, [2, 3], [None, Some(4)]]");
+    }
+}

@@ -37,7 +37,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::app::clock;
 use crate::app::lab::Lab;
 use crate::app::outpost::Outpost;
-use crate::app::recount::{Background, Checking};
+use crate::app::recount::Background;
 use crate::app::roles::Roles;
 use crate::ids::base32;
 use crate::vault::account::hash_password;
@@ -67,8 +67,6 @@ pub struct Web {
     password_checks: Semaphore,
     /// States and counts made anew, when somebody asks for it.
     pub recount: Arc<Background>,
-    /// The one place for comparing states and counts with the events.
-    pub checking: Arc<Checking>,
     /// What is shared without people.
     pub edge: web::Data<Edge>,
 }
@@ -89,7 +87,6 @@ impl Web {
             decoy_hash,
             password_checks: Semaphore::new(PASSWORD_CHECKS),
             recount: Arc::default(),
-            checking: Arc::default(),
             edge,
         })
     }

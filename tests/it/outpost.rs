@@ -9,12 +9,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use letterlab::app::clock::fresh;
 use letterlab::app::config;
 use letterlab::app::keyfile;
 use letterlab::app::keywatch::{HEAD_START_SECONDS, KeyWatch};
 use letterlab::app::outpost::{Outpost, round};
 use letterlab::cli::service::Service;
+use letterlab::ids::EventId;
+use letterlab::ledger::event::Event;
 use letterlab::ledger::store::{self as events, Counter};
+use letterlab::signal::HitKind;
+use letterlab::tracking::hit::{Admission, admit};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
@@ -26,7 +31,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use crate::crash::Server;
 use crate::installation::wait_until;
 use crate::servers::postgres::psql;
-use crate::world::{Engine, FIREFOX, World, campaign, on_both_engines, people};
+use crate::world::{Engine, FIREFOX, Room, World, campaign, get, on_both_engines, people};
 
 on_both_engines!(
     a_tracking_node_answers_and_records_and_shows_nothing_of_people,
@@ -264,9 +269,8 @@ async fn live_numbers_are_told_to_who_knows_the_token(engine: Engine) {
     world.tidy();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_tracking_nodes_own_database_role_reaches_no_people_and_reads_no_hits() {
-    let mut world = World::with_campaign_sent(Engine::Postgres, &people(4), &campaign("autumn")).await;
+/// Makes a database role for a tracking node, as documented; answers how it would reach vault and ledger.
+fn own_role(world: &World) -> (String, String) {
     let databases = config::load(Some(&world.folder().join("letterlab.toml")), std::iter::empty()).unwrap().database;
     let name = |url: &str| url.rsplit('/').next().unwrap().to_owned();
     let role = format!("track_{}", name(&databases.ledger));
@@ -284,7 +288,13 @@ async fn a_tracking_nodes_own_database_role_reaches_no_people_and_reads_no_hits(
     assert!(granted.status.success(), "{}", String::from_utf8_lossy(&granted.stderr));
 
     let as_tracker = |url: &str| url.replace("//letterlab@", &format!("//{role}@"));
-    let (vault, ledger) = (as_tracker(&databases.vault), as_tracker(&databases.ledger));
+    (as_tracker(&databases.vault), as_tracker(&databases.ledger))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tracking_nodes_own_database_role_reaches_no_people_and_reads_no_hits() {
+    let mut world = World::with_campaign_sent(Engine::Postgres, &people(4), &campaign("autumn")).await;
+    let (vault, ledger) = own_role(&world);
     let refused = |url: &str, statement: &str| psql(url, &[statement.to_owned()]).unwrap_err().to_string();
     assert!(refused(&vault, "SELECT 1").contains("permission denied for database"));
     for statement in [
@@ -319,6 +329,56 @@ async fn a_tracking_nodes_own_database_role_reaches_no_people_and_reads_no_hits(
     world.restart();
     node.stop();
     assert_eq!(counted(&world, Counter::StoredHits), 2);
+    world.tidy();
+}
+
+/// Notes by which statements events are stored, as the ledger's owner.
+const WATCH: &str = "CREATE TABLE stored_by (nr serial, statement text); \
+     CREATE FUNCTION note_statement() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS \
+     $$ BEGIN INSERT INTO stored_by (statement) VALUES (upper(split_part(current_query(), ' ', 1))); RETURN NULL; END $$; \
+     CREATE TRIGGER noting AFTER INSERT ON event FOR EACH STATEMENT EXECUTE FUNCTION note_statement()";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn under_a_tracking_nodes_own_role_hundreds_of_hits_at_once_are_stored_once_however_often_they_come() {
+    let world = World::with_campaign_sent(Engine::Postgres, &people(20), &campaign("autumn")).await;
+    let (vault, ledger) = own_role(&world);
+    world.tidy();
+    world.sql(Room::Ledger, WATCH);
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(world.folder().join("keys.toml"), folder.path().join("keys.toml")).unwrap();
+    let settings = [("LETTERLAB_DATABASE__VAULT", vault.as_str()), ("LETTERLAB_DATABASE__LEDGER", ledger.as_str())];
+    let (outpost, writers) = open(&world, folder.path(), &settings).unwrap();
+    let tracker = outpost.tracker.clone();
+
+    let admitted = |kind, token: &str| match admit(&tracker, kind, token, get(FIREFOX), world.now(), EventId::from_bytes(fresh())) {
+        Admission::Recorded(_, hit) => *hit,
+        other => panic!("{other:?}"),
+    };
+    let of = |person: usize| {
+        let letter = world.letter_to(&format!("p{person}@example.org"));
+        let (pixel, link) = (letter.pixel().unwrap(), letter.links()[0].clone());
+        (0..18).flat_map(move |_| [(HitKind::Open, pixel.clone()), (HitKind::Click, link.clone())])
+    };
+    let hits: Vec<Event> = (0..20).flat_map(of).map(|(kind, token)| admitted(kind, &token)).collect();
+    let (first, late) = hits.split_at(650);
+    // In one batch: nobody loads before all of them are on the disk.
+    let load = |hits: &[&[Event]]| {
+        for hit in hits.iter().copied().flatten() {
+            tracker.intake.submit(hit).unwrap();
+        }
+        tracker.intake.settle(std::time::Duration::from_secs(60));
+        tracker.loader.load().unwrap()
+    };
+    let in_ledger = || world.ask_postgresql(Room::Ledger, "SELECT count(*), count(DISTINCT id) FROM event WHERE kind IN ('open', 'click')");
+    let stored_by = || world.ask_postgresql(Room::Ledger, "SELECT string_agg(statement, ' ' ORDER BY nr) FROM stored_by");
+    assert_eq!((load(&[first]), in_ledger(), stored_by()), (650, "650|650".to_owned(), "COPY".to_owned()));
+    assert_eq!((load(&[first]), in_ledger(), stored_by()), (0, "650|650".to_owned(), "COPY INSERT".to_owned()), "the same again");
+    let mixed = load(&[first, late, late]);
+    assert_eq!((mixed, in_ledger(), stored_by()), (70, "720|720".to_owned(), "COPY INSERT INSERT".to_owned()), "known and new ones");
+    drop((tracker, outpost));
+    writers.join();
+    assert_eq!(counted(&world, Counter::StoredHits), 720);
+    // The world checks, as it ends, that every hit is counted for the recipient it belongs to.
     world.tidy();
 }
 

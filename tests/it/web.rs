@@ -66,6 +66,7 @@ on_both_engines!(
     a_senders_domain_is_looked_up_on_the_page_and_by_programs,
     accounts_are_made_changed_and_removed_on_the_page,
     states_and_counts_are_made_anew_from_the_page_and_by_programs,
+    who_asks_to_verify_while_that_is_under_way_is_told_what_to_do,
 );
 
 /// The real server over a world's lab; ends with this value.
@@ -1274,4 +1275,51 @@ async fn states_and_counts_are_made_anew_from_the_page_and_by_programs(engine: E
     assert!(done["corrected"].as_u64() > Some(0), "{done}");
     assert_eq!(by_program(Method::POST, "/api/v1/rebuild/stop").await.json()["stage"], "ended", "nothing is at work");
     assert_eq!(differences().await, 0);
+}
+
+async fn who_asks_to_verify_while_that_is_under_way_is_told_what_to_do(engine: Engine) {
+    let world = sent(engine).await;
+    let key = accounts(&world.lab);
+    let server = Server::start(&world.lab);
+    let by_program = |method: Method, path: &'static str| {
+        let (server, key) = (&server, key.clone());
+        async move { server.send(method, path, &[("authorization", &key)], "").await }
+    };
+    let stage = || async { by_program(Method::GET, "/api/v1/verify").await.json() };
+    let ended = || async {
+        for _ in 0..10_000 {
+            let stage = stage().await;
+            if stage["stage"] != "running" {
+                return stage;
+            }
+        }
+        panic!("verifying does not end");
+    };
+    let admin = server.log_in("ada").await;
+    let secret = server.csrf(&admin).await;
+    let number = world.campaign("story").number;
+    let under_way = serde_json::json!({"stage": "running", "campaign": number, "percent": 0});
+
+    let place = world.lab.checking.take(number, world.now()).unwrap();
+    for (method, path) in [(Method::POST, "/api/v1/verify"), (Method::GET, "/api/v1/campaigns/story/verify")] {
+        let refused = by_program(method, path).await;
+        let said = refused.text();
+        assert!(refused.status == 409 && said.contains("wait until that has ended, or stop it"), "{path}: {} {said}", refused.status);
+    }
+    // The page's button leads to where the page says how far the other one is, and how to stop it.
+    let asked = server.post("/status/verify", &admin, &[("csrf", &secret)]).await;
+    assert_eq!((asked.status, asked.header("location")), (303, "/status#rebuild"), "{}", asked.text());
+    let page = server.get("/status", &admin).await.text();
+    assert!(page.contains(&format!("Comparing: campaign {number}, 0 %")) && page.contains("\"/status/verify/stop\""), "{page}");
+    assert_eq!(stage().await, under_way, "no second one was begun by anybody");
+    drop(place);
+    assert_eq!(stage().await["stage"], "failed", "it left without an end");
+
+    let asked = server.post("/status/verify", &admin, &[("csrf", &secret)]).await;
+    assert_eq!((asked.status, &ended().await["stage"]), (303, &"ended".into()), "{}", asked.text());
+    drop(world.lab.checking.take(number, world.now()).unwrap());
+    assert_eq!(by_program(Method::POST, "/api/v1/verify").await.status, 202);
+    assert_eq!(ended().await["campaigns"][0]["differences"], serde_json::json!([]));
+    let one = by_program(Method::GET, "/api/v1/campaigns/story/verify").await;
+    assert_eq!((one.status, &one.json()["differences"]), (200, &serde_json::json!([])));
 }

@@ -45,8 +45,7 @@ pub async fn stop_rebuild(web: web::Data<Web>, _form: PostForm) -> Result<HttpRe
 
 /// `POST /status/verify`
 pub async fn verify(web: web::Data<Web>, _form: PostForm) -> Result<HttpResponse, Fault> {
-    let checking = web.checking.clone();
-    match web.run(move |lab| Ok::<_, Fault>(checking.start(lab))).await? {
+    match web.run(|lab| Ok::<_, Fault>(lab.checking.start(lab))).await? {
         // The page tells how far the other one is.
         Ok(()) | Err(CheckError::UnderWay) => Ok(see_other("/status#rebuild")),
         Err(error) => Err(error.into()),
@@ -55,7 +54,7 @@ pub async fn verify(web: web::Data<Web>, _form: PostForm) -> Result<HttpResponse
 
 /// `POST /status/verify/stop`
 pub async fn stop_verify(web: web::Data<Web>, _form: PostForm) -> Result<HttpResponse, Fault> {
-    web.checking.stop();
+    web.lab.checking.stop();
     Ok(see_other("/status#rebuild"))
 }
 
@@ -130,7 +129,7 @@ async fn view(web: &Web, user: &User, tested: &[Tested]) -> Result<HttpResponse,
     let as_of = moment(web.lab.clock.now());
     let step = |relay: &Tested, step: &crate::delivery::smtp::ProbeStep| (relay.relay.clone(), step.what, step.good, step.detail.clone());
     let tried = tested.iter().flat_map(|relay| relay.steps.iter().map(move |found| step(relay, found))).collect();
-    let (recount, check) = (recount(web.recount.stage()), check(&web.checking.stage()));
+    let (recount, check) = (recount(web.recount.stage()), check(&web.lab.checking.stage()));
     page(&StatusView { page: user.page("Status", Section::Status), summary, overall, laws, health, tried, recount, check, facts, as_of })
 }
 

@@ -43,29 +43,28 @@ pub async fn stop_rebuild(web: web::Data<Web>, _program: Program) -> Result<Http
 
 /// `GET /api/v1/verify`
 pub async fn checked(web: web::Data<Web>, _program: Program) -> Result<HttpResponse, Fault> {
-    Ok(HttpResponse::Ok().json(web.checking.stage()))
+    Ok(HttpResponse::Ok().json(web.lab.checking.stage()))
 }
 
 /// `POST /api/v1/verify`: answers at once; look what it found by GET.
 pub async fn start_check(web: web::Data<Web>, _program: Program) -> Result<HttpResponse, Fault> {
-    let checking = web.checking.clone();
-    web.run(move |lab| checking.start(lab)).await?;
-    Ok(HttpResponse::Accepted().json(web.checking.stage()))
+    web.run(|lab| lab.checking.start(lab)).await?;
+    Ok(HttpResponse::Accepted().json(web.lab.checking.stage()))
 }
 
 /// `POST /api/v1/verify/stop`
 pub async fn stop_check(web: web::Data<Web>, _program: Program) -> Result<HttpResponse, Fault> {
-    web.checking.stop();
-    Ok(HttpResponse::Ok().json(web.checking.stage()))
+    web.lab.checking.stop();
+    Ok(HttpResponse::Ok().json(web.lab.checking.stage()))
 }
 
 /// `GET /api/v1/campaigns/{campaign}/verify`
 pub async fn verify(web: web::Data<Web>, _program: Program, name: web::Path<String>) -> Result<HttpResponse, Fault> {
-    let (name, checking) = (name.into_inner(), web.checking.clone());
+    let name = name.into_inner();
     let verified = web
         .run(move |lab| {
             let campaign = campaigns::find(lab, &name).map_err(Fault::from)?;
-            checking.one(lab, campaign.number).map_err(Fault::from)
+            lab.checking.one(lab, campaign.number).map_err(Fault::from)
         })
         .await?;
     Ok(HttpResponse::Ok().json(verified))
