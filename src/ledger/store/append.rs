@@ -19,6 +19,8 @@ use crate::ledger::subject::{Part, State, Subject};
 
 /// Most rows in one statement of PostgreSQL.
 const CHUNK: usize = 10_000;
+/// Rows made ready together on SQLite, whose statements take one each: few, so that they stay near the processor.
+const HANDFUL: usize = 256;
 /// Rows from which on PostgreSQL takes them by COPY, which looks at no conflicts.
 const COPY: usize = 500;
 
@@ -170,7 +172,8 @@ fn row<'a>(event: &'a Event, texts: &'a Texts, seq: i64) -> Row<'a> {
 /// Stores events under the numbers from `first` on, but those whose id is known. Answers how many were new.
 pub(super) fn rows(conn: &mut LedgerConn, events: &[Event], first: i64) -> DbResult<usize> {
     let mut stored = 0;
-    for (events, first) in events.chunks(CHUNK).zip((first..).step_by(CHUNK)) {
+    let chunk = if matches!(conn.sql(), AnyConnection::Sqlite(_)) { HANDFUL } else { CHUNK };
+    for (events, first) in events.chunks(chunk).zip((first..).step_by(chunk)) {
         let texts: Vec<Texts> = events.iter().map(texts).collect();
         let rows: Vec<Row<'_>> = events.iter().zip(&texts).zip(first..).map(|((event, texts), seq)| row(event, texts, seq)).collect();
         stored += match conn.sql() {
