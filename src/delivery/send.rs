@@ -264,7 +264,7 @@ async fn next_letter(
             Ok(letter) => {
                 // What the letter is made with, so that the ledger does not take a recipient for measured who is not.
                 mailing.recording = letter.recording;
-                let letter = match signed(post, letter).await {
+                let letter = match signed(post, letter) {
                     Ok(letter) => letter,
                     Err(reason) => return Next::Unsigned(Box::new(mailing), reason),
                 };

@@ -78,15 +78,11 @@ pub(super) fn fill_in(post: &Post, mailing: &Leased, person: Option<&Person>) ->
     Ok(Filled { envelope_from, recipient: person.address.reveal().to_owned(), recording, bytes })
 }
 
-/// The letter with its DKIM signatures. They take up to a millisecond of computing: a thread for such work keeps the others talking.
-pub(super) async fn signed(post: &Post, mut letter: Filled) -> Result<Filled, String> {
-    let domain = post.letters.from_address.rsplit('@').next().unwrap_or_default().to_owned();
-    if post.dkim.signing(&domain).is_empty() {
-        return Ok(letter);
-    }
-    let (dkim, now, bytes) = (post.dkim.clone(), (post.now)(), std::mem::take(&mut letter.bytes));
-    let signing = tokio::task::spawn_blocking(move || dkim.sign(&domain, bytes, now));
-    letter.bytes = signing.await.map_err(|_| "signing a letter ended unexpectedly")?.map_err(|error| error.to_string())?;
+/// The letter with its DKIM signatures, made here: the quarter of a millisecond that RSA 2048 takes holds up the other letters of this
+/// thread for less than a second thread would, that shares the processors.
+pub(super) fn signed(post: &Post, mut letter: Filled) -> Result<Filled, String> {
+    let domain = post.letters.from_address.rsplit('@').next().unwrap_or_default();
+    letter.bytes = post.dkim.sign(domain, letter.bytes, (post.now)()).map_err(|error| error.to_string())?;
     Ok(letter)
 }
 
