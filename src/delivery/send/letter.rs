@@ -78,8 +78,8 @@ pub(super) fn fill_in(post: &Post, mailing: &Leased, person: Option<&Person>) ->
     Ok(Filled { envelope_from, recipient: person.address.reveal().to_owned(), recording, bytes })
 }
 
-/// The letter with its DKIM signatures, made here: the quarter of a millisecond that RSA 2048 takes holds up the other letters of this
-/// thread for less than a second thread would, that shares the processors.
+/// The letter with its DKIM signatures, made here: for the quarter of a millisecond that RSA 2048 takes, the way to another thread and back
+/// costs more than the other letters of this one lose by waiting.
 pub(super) fn signed(post: &Post, mut letter: Filled) -> Result<Filled, String> {
     let domain = post.letters.from_address.rsplit('@').next().unwrap_or_default();
     letter.bytes = post.dkim.sign(domain, letter.bytes, (post.now)()).map_err(|error| error.to_string())?;

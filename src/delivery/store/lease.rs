@@ -144,7 +144,8 @@ const MARK: &str = "UPDATE lease SET at_dot = ? WHERE owner = ? AND NOT revoked 
      AND NOT EXISTS (SELECT 1 FROM suppression WHERE suppression.subscriber_id = mailing.subscriber_id))";
 
 /// Notes that the last dot of this letter is about to be sent; answers whether it may be: `owner` holds it, its lease was neither revoked
-/// nor taken over, and the person did not unsubscribe meanwhile (whoever takes the letter next skips it with that reason). Call after the end of the letter before it is written, or in the same transaction.
+/// nor taken over, and the person did not unsubscribe meanwhile (whoever takes the letter next skips it with that reason). Call after
+/// the end of the letter before it is written, or in the same transaction.
 pub fn mark(conn: &mut VaultConn, id: MailingId, owner: &str) -> DbResult<bool> {
     let id = id.to_string();
     let values = [Value::Text(&id), Value::Text(owner), Value::Text(&id), Value::Text(&id), Value::Text(owner)];
