@@ -4,7 +4,8 @@
 # Cast:    nginx (the limit: no log, nothing stored), `letterlab serve` on SQLite and on PostgreSQL (each hit durable before the answer),
 #          `peer` (actix-web, one INSERT and commit per request), wrk (as fast as answers come; the same requests for everybody: every
 #          recipient's own address in turn), `readers` (2,000 a second, timed), idle.py (10,000 connections that ask nothing).
-#          settle: before anything is measured, all hits are in the ledger; what loading them cost is told on its own line.
+#          settle: before anything is measured, all hits are in the ledger and filed under their recipients; what that cost is told on
+#          lines of its own.
 # Never:   leaves loopback, compares figures of different runs, or touches a service of the machine.
 # Needs:   nginx-light, wrk, postfix (for smtp-sink), curl, python3 and postgresql from Debian;
 #          cargo build --release --bin letterlab --example peer --example readers first. LETTERLAB_BINARY names another binary.
@@ -149,18 +150,20 @@ measure() { # folder, what (pixel or link), connections, way (keep or once)
   esac
 }
 
-# Waits until every hit is in the ledger and counted.
+# Waits until every hit is in the ledger and counted, and until all are filed under their recipients, which is begun when no more come.
 settle() { # folder, hits
-  local before after began=$EPOCHREALTIME
-  before=$(ticks "$1")
-  for _ in {1..2400}; do
-    (cd "$1" && "$binary" status --json 2>/dev/null) >status.json || true
-    [ "$(python3 -c 'import json; print(json.load(open("status.json"))["hits_waiting"])' 2>/dev/null)" != 0 ] || break
-    sleep 0.25
+  local before after began=$EPOCHREALTIME what
+  for what in hits_waiting unfiled; do
+    before=$(ticks "$1")
+    for _ in {1..2400}; do
+      (cd "$1" && "$binary" status --json 2>/dev/null) >status.json || true
+      [ "$(python3 -c 'import json, sys; print(json.load(open("status.json"))[sys.argv[1]])' "$what" 2>/dev/null)" != 0 ] || break
+      sleep 0.25
+    done
+    after=$(ticks "$1")
+    awk -v what="$what" -v hits="$2" -v ticks=$((after - before)) -v hz="$hz" -v began="$began" -v now="$EPOCHREALTIME" '
+      BEGIN { printf "%24s all %s %.1f s later, CPU meanwhile %.2f us a hit\n", "", what == "unfiled" ? "filed" : "in the ledger", now - began, ticks / hz * 1e6 / hits }'
   done
-  after=$(ticks "$1")
-  awk -v name="$1" -v hits="$2" -v ticks=$((after - before)) -v hz="$hz" -v began="$began" -v now="$EPOCHREALTIME" '
-    BEGIN { printf "%24s all in the ledger %.1f s later, CPU for it %.2f us a hit\n", "", now - began, ticks / hz * 1e6 / hits }'
 }
 
 for _ in $(seq "$rounds"); do

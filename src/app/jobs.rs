@@ -24,7 +24,7 @@ use crate::experiment::design::{Method, Rule};
 use crate::ids::{CampaignNumber, VariantNumber};
 use crate::ledger::look::{self, Look, Silent};
 use crate::ledger::store as events;
-use crate::ledger::{judgement, projection};
+use crate::ledger::{filing, judgement, projection};
 use crate::report::counts::{Counts, kind};
 use crate::report::page::Outcome;
 use crate::report::results::due;
@@ -49,6 +49,9 @@ const WAIT_FOR_NODES: SignedDuration = SignedDuration::from_mins(2);
 /// Nodes that were last heard of longer before are gone.
 const KNOWN_LATELY: SignedDuration = SignedDuration::from_hours(24);
 
+/// How long events wait to be filed under their recipients where no loader does it.
+const UNFILED: SignedDuration = SignedDuration::from_mins(2);
+
 /// What a round of [`tidy`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Tidied {
@@ -58,6 +61,8 @@ pub struct Tidied {
     pub projected: usize,
     /// Letters whose hits were judged together, and shared hits whose times were cut.
     pub judged: usize,
+    /// Whether events were filed under their recipients.
+    pub filed: bool,
     /// Leases taken back.
     pub expired: usize,
     /// Anytime-valid tests of which something was written down.
@@ -94,6 +99,8 @@ pub fn tidy(lab: &Lab) -> anyhow::Result<Tidied> {
     tidied.watched = watch(lab, &tidied, now)?;
     tidied.looked_at = look(lab, &tidied, now)?;
     tidied.judged = judge(lab, now)?;
+    // What this process takes in is filed by its loader. This is for where it is not, and much later.
+    tidied.filed = filing::is_overdue(&lab.ledger, now, UNFILED)? && filing::file(&lab.ledger)?;
     let mut failed = None;
     for campaign in
         lab.ledger.read(|conn| campaigns::in_states(conn, &[State::Sealed, State::Sending, State::Observing, State::Decided]))?

@@ -34,6 +34,8 @@ pub struct Status {
     pub relays_in_trouble: Vec<(String, String)>,
     /// Events stored and not yet folded into counts.
     pub uncounted: i64,
+    /// Events stored and not yet filed under their recipients, which is done many at a time: until then letters are looked up more slowly.
+    pub unfiled: i64,
     /// Outcomes not yet copied to the ledger; at most 1,000 are counted.
     pub unrelayed: usize,
     /// Hits on their way to the ledger: in memory and in the spool.
@@ -121,6 +123,7 @@ pub fn status(lab: &Lab) -> anyhow::Result<Status> {
             holds: stored == counted_hits + deleted,
         });
     }
+    let (filed, until_filed) = lab.ledger.read(|conn| events::next_to_file(conn, i64::MAX))?;
     let (spooled, spool_set_aside) = lab.tracker.loader.backlog()?;
     Ok(Status {
         vault: lab.vault.location().to_string(),
@@ -129,6 +132,7 @@ pub fn status(lab: &Lab) -> anyhow::Result<Status> {
         paused,
         relays_in_trouble: lab.sending.relays.troubled(lab.clock.now()),
         uncounted: given - projected,
+        unfiled: until_filed - filed,
         unrelayed: lab.vault.read(|conn| deliveries::outcomes_waiting(conn, 1000))?.len(),
         hits_waiting: lab.tracker.intake.waiting() + spooled,
         spool_works: !lab.tracker.intake.is_stalled(),

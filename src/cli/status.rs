@@ -32,7 +32,10 @@ pub(super) fn run(command: &Status, lab: &Lab) -> anyhow::Result<ExitCode> {
         for (name, reason) in &status.paused {
             println!("  PAUSED {name}: {reason}");
         }
-        println!("  {} events to be counted, {} outcomes to be copied", status.uncounted, status.unrelayed);
+        println!(
+            "  {} events to be counted, {} to be filed under their recipients, {} outcomes to be copied",
+            status.uncounted, status.unfiled, status.unrelayed
+        );
         println!("  {} letters' hits to be judged together, {} not final", status.letters_to_judge.0, status.letters_to_judge.1);
         match &status.networks {
             Ok(Some(table)) => println!("  {} networks known, {} days old", table.networks, table.days),

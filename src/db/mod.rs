@@ -213,6 +213,10 @@ impl<R: Room> Clone for Db<R> {
 
 const SQLITE_READERS: u32 = 4;
 const POSTGRES_CONNECTIONS: u32 = 8;
+/// Kilobytes of pages that a connection of SQLite keeps. The system keeps them too: readers need few of their own, who writes needs those
+/// that are changed again and again.
+const READERS_CACHE: u32 = 1000;
+const WRITERS_CACHE: u32 = 12_000;
 /// How long a caller waits for a free connection, and a SQLite statement for a lock held by another process.
 const WAIT: Duration = Duration::from_secs(30);
 
@@ -236,20 +240,25 @@ impl<R: Room> Db<R> {
     /// [`DbError::Unavailable`] when the pool cannot be made.
     pub fn open_later(location: &Location) -> DbResult<Self> {
         let ready = Arc::new(AtomicBool::new(false));
-        let pool = |size| {
+        let pool = |size, cache| {
             Pool::builder()
                 .max_size(size)
                 .min_idle(Some(0))
                 .connection_timeout(WAIT)
                 .test_on_check_out(false)
                 .connection_customizer(Box::new(Nothing))
-                .build(Manager { location: location.clone(), room: PhantomData })
+                .build(Manager { location: location.clone(), cache, room: PhantomData })
                 .map_err(|error| unavailable::<R>(location, error))
         };
         match location {
-            Location::Sqlite(_) => Ok(Self { readers: pool(SQLITE_READERS)?, writer: pool(1)?, location: location.clone(), ready }),
+            Location::Sqlite(_) => Ok(Self {
+                readers: pool(SQLITE_READERS, READERS_CACHE)?,
+                writer: pool(1, WRITERS_CACHE)?,
+                location: location.clone(),
+                ready,
+            }),
             Location::Postgres(_) => {
-                let shared = pool(POSTGRES_CONNECTIONS)?;
+                let shared = pool(POSTGRES_CONNECTIONS, 0)?;
                 Ok(Self { readers: shared.clone(), writer: shared, location: location.clone(), ready })
             }
         }
@@ -260,7 +269,7 @@ impl<R: Room> Db<R> {
             return Ok(());
         }
         // Over a connection of its own: a pool would retry a refusal until its time-out.
-        let mut first = connect(&self.location).map_err(|error| unavailable::<R>(&self.location, error))?;
+        let mut first = connect(&self.location, READERS_CACHE).map_err(|error| unavailable::<R>(&self.location, error))?;
         migrate::bring_up_to_date::<R>(&mut first)?;
         self.ready.store(true, Ordering::Release);
         Ok(())
@@ -391,7 +400,7 @@ fn unavailable<R: Room>(location: &Location, error: impl std::error::Error + Sen
     DbError::Unavailable { room: R::NAME, location: location.to_string(), source: Box::new(error) }
 }
 
-fn connect(location: &Location) -> Result<AnyConnection, diesel::r2d2::Error> {
+fn connect(location: &Location, cache: u32) -> Result<AnyConnection, diesel::r2d2::Error> {
     use diesel::r2d2::Error;
     match location {
         Location::Postgres(url) => PgConnection::establish(url).map(AnyConnection::Postgres).map_err(Error::ConnectionError),
@@ -404,7 +413,7 @@ fn connect(location: &Location) -> Result<AnyConnection, diesel::r2d2::Error> {
                 "PRAGMA synchronous = FULL",
                 "PRAGMA foreign_keys = ON",
                 "PRAGMA temp_store = MEMORY",
-                "PRAGMA cache_size = -12000",
+                &format!("PRAGMA cache_size = -{cache}"),
                 // Four times the usual: pages written again and again while letters leave go to the database's file more seldom.
                 "PRAGMA wal_autocheckpoint = 4000",
             ] {
@@ -418,6 +427,7 @@ fn connect(location: &Location) -> Result<AnyConnection, diesel::r2d2::Error> {
 /// Opens connections for the pool. Our own, because the derived connection would try each engine in turn on any text.
 struct Manager<R> {
     location: Location,
+    cache: u32,
     room: PhantomData<fn() -> R>,
 }
 
@@ -426,7 +436,7 @@ impl<R: Room> ManageConnection for Manager<R> {
     type Error = diesel::r2d2::Error;
 
     fn connect(&self) -> Result<Conn<R>, Self::Error> {
-        connect(&self.location).map(|connection| Conn { connection, is_suspect: false, is_lost: false, room: PhantomData })
+        connect(&self.location, self.cache).map(|connection| Conn { connection, is_suspect: false, is_lost: false, room: PhantomData })
     }
 
     fn is_valid(&self, connection: &mut Conn<R>) -> Result<(), Self::Error> {

@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::db::{DbError, DbResult, LedgerConn, LedgerDb};
 use crate::ids::{CampaignNumber, Pseudonym, VariantNumber};
 use crate::ledger::event::{Event, EventKind, Hit, Whose};
+use crate::ledger::filing;
 use crate::ledger::moved::Moved;
 use crate::ledger::projection::{count_difference, count_hit};
 use crate::ledger::store::{self, Change, Counter, JudgedHit, Placed, TallyKey};
@@ -123,6 +124,7 @@ pub fn step(db: &LedgerDb, links_of: LinksOf<'_>, now: Timestamp) -> DbResult<Ro
     if due.is_empty() && !shared {
         return Ok(Round::default());
     }
+    filing::keep_up(db)?;
     db.write(|conn| {
         let cursor = lock(conn)?;
         let due = store::to_judge(conn, now, STEP)?;
@@ -157,6 +159,7 @@ pub fn campaign(
     let mut judging = Judging { cursor: 0, links_of, now, again: extent == Extent::All, writes: !is_dry, round: Round::default() };
     let mut after = None;
     loop {
+        filing::keep_up(db)?;
         let some = db.read(|conn| store::pseudonyms_after(conn, number, after, extent == Extent::Open, STEP))?;
         let Some(last) = some.last() else { return Ok(judging.round) };
         after = Some(*last);

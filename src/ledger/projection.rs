@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use crate::db::{DbError, DbResult, LedgerConn, LedgerDb};
 use crate::ids::{CampaignNumber, Pseudonym, VariantNumber};
 use crate::ledger::event::{Event, Whose};
+use crate::ledger::filing;
 use crate::ledger::judgement;
 use crate::ledger::moved::Moved;
 use crate::ledger::store::{self, Counter, Placed, TallyKey};
@@ -144,6 +145,7 @@ pub(super) fn count_state(placed: &Placed, by: i64, changes: &mut BTreeMap<Tally
 
 /// Takes measurement of these recipients back: nothing more is recorded, what was recorded of their hits goes, counts follow.
 pub fn withdraw(db: &LedgerDb, pseudonyms: &[Pseudonym], now: Timestamp) -> DbResult<()> {
+    filing::keep_up(db)?;
     db.write(|conn| {
         // Adding nothing makes hits on their way wait: those after this are refused by the store, those before are deleted here.
         store::count(conn, Counter::EventSeq, 0)?;

@@ -16,6 +16,7 @@ use serde::Serialize;
 use crate::db::{DbResult, LedgerConn, LedgerDb};
 use crate::ids::{CampaignNumber, Pseudonym};
 use crate::ledger::derive::{Derived, derive};
+use crate::ledger::filing;
 use crate::ledger::moved::Moved;
 use crate::ledger::projection::{count_difference, count_state};
 use crate::ledger::store::{self, Counter, Placed, Progress, TallyKey};
@@ -88,6 +89,7 @@ pub fn run(
 
 /// The next recipients, and which of them are to be mended. None: that was all.
 fn look(db: &LedgerDb, scope: Option<CampaignNumber>, progress: &mut Progress) -> DbResult<Option<Vec<Pseudonym>>> {
+    filing::keep_up(db)?;
     db.snapshot(|conn| {
         let page = store::recipients_after(conn, progress.after, STEP)?;
         let Some((last, _)) = page.last() else { return Ok(None) };

@@ -17,6 +17,9 @@ diesel::table! {
     }
 }
 diesel::table! {
+    filed (pseudonym, seq) { pseudonym -> Text, seq -> BigInt, }
+}
+diesel::table! {
     tally (campaign, part, variant, name) { campaign -> BigInt, part -> Text, variant -> Integer, name -> Text, value -> BigInt, }
 }
 diesel::table! {
@@ -49,4 +52,4 @@ diesel::table! {
 diesel::table! {
     rebuild (scope) { scope -> BigInt, began_at -> BigInt, after -> Text, recipients -> BigInt, mended -> BigInt, }
 }
-diesel::allow_tables_to_appear_in_same_query!(subject, event, tally, counter, look, replay, watch, withdrawal, spool, rebuild);
+diesel::allow_tables_to_appear_in_same_query!(subject, event, filed, tally, counter, look, replay, watch, withdrawal, spool, rebuild);

@@ -5,6 +5,7 @@
 
 mod append;
 mod facts;
+mod filed;
 mod firsts;
 mod judgement;
 mod look;
@@ -27,6 +28,7 @@ use crate::signal::{Reasons, Verdict};
 
 pub use append::{save_states, save_states_to_judge};
 pub use facts::{Fact, HitFact, facts_of_campaign, facts_of_letters};
+pub use filed::{delete_hits, file, first_moment_behind, next_to_file, note_filed, whose_between};
 pub use firsts::{First, Who, first_successes, late_successes};
 pub use judgement::{
     Change, JudgedHit, LetterEvents, await_judgement, await_quiet, cut_shared_hits, has_shared_hits, letters, letters_to_judge,
@@ -48,6 +50,8 @@ pub enum Counter {
     EventSeq,
     /// The last event number projected.
     ProjectedSeq,
+    /// The last event number filed under its recipient.
+    FiledSeq,
     /// Hits with a token that is not ours.
     RefusedHits,
     /// Hits answered without recording: measuring ended or was withdrawn.
@@ -65,6 +69,7 @@ impl Counter {
         match self {
             Self::EventSeq => "event seq",
             Self::ProjectedSeq => "projected seq",
+            Self::FiledSeq => "filed seq",
             Self::RefusedHits => "refused hits",
             Self::UnrecordedHits => "unrecorded hits",
             Self::StoredHits => "stored hits",
@@ -451,23 +456,6 @@ pub fn withdraw(conn: &mut LedgerConn, pseudonyms: &[Pseudonym], now: Timestamp)
             .execute(conn.sql())?;
     }
     Ok(())
-}
-
-/// Every hit of this recipient, removed; answers the ones removed that the projection has seen, so that counts can be taken back.
-pub fn delete_hits(conn: &mut LedgerConn, pseudonym: Pseudonym) -> DbResult<Vec<Event>> {
-    let cursor = counted(conn, Counter::ProjectedSeq)?;
-    let of_recipient = event::table
-        .filter(event::pseudonym.eq(pseudonym.to_string()))
-        .filter(event::kind.eq_any([EventKind::Open.as_str(), EventKind::Click.as_str()]));
-    let rows: Vec<EventRow> = of_recipient.select(EventRow::as_select()).load(conn.sql())?;
-    count(conn, Counter::DeletedHits, i64::try_from(rows.len()).unwrap_or_default())?;
-    diesel::delete(
-        event::table
-            .filter(event::pseudonym.eq(pseudonym.to_string()))
-            .filter(event::kind.eq_any([EventKind::Open.as_str(), EventKind::Click.as_str()])),
-    )
-    .execute(conn.sql())?;
-    rows.into_iter().filter(|row| row.seq <= cursor).map(event_of).collect()
 }
 
 /// Pseudonyms whose measurement was withdrawn at or after a moment.

@@ -19,8 +19,8 @@ use super::slot;
 use crate::db::{DbError, LedgerDb};
 use crate::ids::Mint;
 use crate::ledger::event::{Event, Whose};
-use crate::ledger::projection;
 use crate::ledger::store::{self, Counter, Position};
+use crate::ledger::{filing, projection};
 
 /// Hits loaded in one transaction, about: many of them go to the same pages of an index, and each page is written once.
 const BATCH: usize = 16_000;
@@ -34,6 +34,9 @@ const PUT_OFF: u64 = 12_000_000;
 const PUT_OFF_PAUSES: u32 = 18;
 /// Steps of counting that the loader lends a hand with when counts have fallen behind, before it loads more.
 const CATCH_UP: usize = 4;
+/// Turns of the loader that a few events wait to be filed under their recipients: 5 seconds when nothing comes. As many as are filed at
+/// once wait for the end of a burst only, and for that ten times as many turns at most.
+const UNFILED: u32 = 10;
 /// How long to wait for hits before looking for what other processes left behind.
 const LOOK: Duration = Duration::from_millis(500);
 /// Every how many looks.
@@ -140,13 +143,14 @@ impl Loader {
         if let Err(error) = rustix::process::nice(NICE) {
             tracing::debug!("the loader of hits runs at full priority: {error}");
         }
-        let (mut looks, mut wait) = (0_u32, GATHER);
+        let (mut looks, mut wait, mut unfiled) = (0_u32, GATHER, 0);
         while !is_over() {
             self.shared.wait_for_hits(LOOK);
-            let most = if self.let_gather(&is_over) { 1 } else { usize::MAX };
+            let is_burst = self.let_gather(&is_over);
+            let most = if is_burst { 1 } else { usize::MAX };
             let orphans = if looks.is_multiple_of(ORPHANS_EVERY) { self.load_orphans() } else { Ok(0) };
             looks = looks.wrapping_add(1);
-            match orphans.and_then(|_| self.load_own(most)) {
+            match orphans.and_then(|_| self.load_own(most)).and_then(|loaded| self.file(&mut unfiled, is_burst, loaded)) {
                 Ok(loaded) => {
                     if wait > GATHER {
                         tracing::info!("hits are loaded into the ledger again");
@@ -169,6 +173,18 @@ impl Loader {
         if let Err(error) = self.load() {
             tracing::warn!(error = &error as &dyn std::error::Error, "hits stay in the spool until the next start");
         }
+    }
+
+    /// Files events under their recipients, once they are many or have waited for long; `turns` counts how long. Hands on what it is told.
+    fn file(&self, turns: &mut u32, is_burst: bool, loaded: usize) -> Result<usize, LoadError> {
+        let waiting = if self.counts { filing::waiting(&self.ledger)? } else { 0 };
+        *turns = if waiting == 0 { 0 } else { turns.saturating_add(1) };
+        let is_due = if is_burst { *turns >= 10 * UNFILED } else { *turns >= UNFILED || waiting >= filing::MOST };
+        if is_due {
+            filing::file(&self.ledger)?;
+            *turns = 0;
+        }
+        Ok(loaded)
     }
 
     /// Lets hits gather: for a moment, and in a burst until so many wait or so long that it cannot be put off, or it is over. Answers
@@ -552,6 +568,30 @@ mod tests {
         assert_eq!((loader.load().unwrap(), loader.waiting()), (12, 0));
         let expected: Vec<Event> = [0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11].map(whose).to_vec();
         assert_eq!(bench.stored(), expected);
+        drop(intake);
+        writer.join();
+    }
+
+    #[test]
+    fn events_are_filed_once_they_have_waited_for_long_and_only_where_they_are_counted() {
+        let bench = Bench::new();
+        let (intake, writer, loader) = bench.start(100);
+        submit(&intake, 0..5);
+        loader.load().unwrap();
+        let left = || filing::waiting(&bench.ledger).unwrap();
+        let mut turns = 0;
+        assert_eq!((loader.file(&mut turns, false, 7).unwrap(), turns, left()), (7, 1, 5), "not at once");
+        let tracking = Loader::new(bench.ledger.clone(), bench.root.clone(), MINT, &intake).without_counting();
+        let mut many = UNFILED;
+        assert_eq!((tracking.file(&mut many, false, 0).unwrap(), many, left()), (0, 0, 5), "a tracking node has no right to");
+        turns = UNFILED;
+        assert_eq!((loader.file(&mut turns, true, 0).unwrap(), turns, left()), (0, UNFILED + 1, 5), "not in a burst");
+        assert_eq!((loader.file(&mut turns, false, 0).unwrap(), turns, left()), (0, 0, 0));
+        assert_eq!((loader.file(&mut turns, false, 0).unwrap(), turns), (0, 0), "nothing to file");
+        submit(&intake, 5..6);
+        loader.load().unwrap();
+        turns = 10 * UNFILED;
+        assert_eq!((loader.file(&mut turns, true, 0).unwrap(), left()), (0, 0), "but in one without end");
         drop(intake);
         writer.join();
     }

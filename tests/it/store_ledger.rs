@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use letterlab::db::LedgerDb;
 use letterlab::ids::{CampaignNumber, EventId, LinkNumber, Pseudonym, RecordingMode, VariantNumber};
 use letterlab::ledger::event::{Event, EventKind, Hit, Whose};
+use letterlab::ledger::filing;
 use letterlab::ledger::projection::{self, Verified};
 use letterlab::ledger::rebuild::{self, Rebuilt};
 use letterlab::ledger::store::{self, Counter};
@@ -25,6 +26,9 @@ on_both_engines!(
     recipients_are_enrolled_once_and_counted_by_arm,
     states_and_tallies_add_up,
     what_is_counted_while_it_is_stored_counts_as_it_would_later,
+    a_letters_events_are_found_whether_they_are_filed_or_not,
+    what_is_withdrawn_while_it_is_being_filed_leaves_nothing,
+    events_that_no_loader_files_are_filed_after_a_while,
     withdrawing_deletes_hits_and_nothing_else,
     a_hit_that_comes_after_the_withdrawal_is_left_out,
     whatever_is_wrong_with_states_and_counts_is_found_and_mended,
@@ -288,6 +292,87 @@ async fn what_is_counted_while_it_is_stored_counts_as_it_would_later(engine: Eng
     let (mut later, hits) = (everything(), (Part::Test, VariantNumber(0), "open hits human".to_owned()));
     assert_eq!((later.0.insert(hits, 1), later.3), (Some(2), 7));
     assert_eq!((later.0, later.1, later.2), (at_once.0, at_once.1, at_once.2));
+    clear(&world);
+}
+
+async fn a_letters_events_are_found_whether_they_are_filed_or_not(engine: Engine) {
+    let world = with_campaign(engine).await;
+    let ledger = &world.lab.ledger;
+    ledger.write(|conn| store::enrol(conn, &[subject(1, 0), subject(2, 0), subject(3, 1)])).unwrap();
+    let kinds = [EventKind::Sent, EventKind::Open, EventKind::Click];
+    let some = |numbers: std::ops::Range<u16>| -> Vec<Event> {
+        numbers.map(|number| event(number, u8::try_from(number % 3 + 1).unwrap(), kinds[usize::from(number / 3 % 3)])).collect()
+    };
+    let arm = Event { whose: Whose::Arm { variant: VariantNumber(0), part: Part::Test }, ..event(999, 1, EventKind::Open) };
+    let expect = |until: u16, when: &str| {
+        let asked = [pseudonym(1), pseudonym(3)];
+        let letters = ledger.read(|conn| store::letters(conn, &asked, i64::from(until))).unwrap();
+        let numbers = |whose: u8| -> Vec<i64> { letters[&pseudonym(whose)].iter().map(|hit| hit.seq).collect() };
+        let expected = |rest: u16| -> Vec<i64> { (1..=until).filter(|seq| (seq - 1) % 3 == rest).map(i64::from).collect() };
+        assert_eq!((letters.len(), numbers(1), numbers(3)), (2, expected(0), expected(2)), "{when}");
+        let facts = ledger.read(|conn| store::facts_of_letters(conn, &asked, i64::from(until))).unwrap();
+        assert_eq!(facts.len(), expected(0).len() + expected(2).len(), "{when}");
+    };
+    append(ledger, &some(0..12));
+    assert_eq!(filing::waiting(ledger).unwrap(), 12);
+    expect(12, "nothing is filed");
+    assert!(filing::file(ledger).unwrap());
+    assert_eq!((filing::waiting(ledger).unwrap(), counted(ledger, Counter::FiledSeq)), (0, 12));
+    assert!(!filing::file(ledger).unwrap());
+    expect(12, "all is filed");
+    append(ledger, &some(12..24));
+    append(ledger, &[arm]);
+    expect(24, "half of it is filed");
+    expect(15, "and some of it is not yet counted");
+    // As a process leaves it that was killed in the middle.
+    let half = ledger.read(|conn| store::whose_between(conn, (12, 25))).unwrap();
+    assert_eq!(half.len(), 12, "an arm's are nobody's");
+    ledger.write(|conn| store::file(conn, &half[..7])).unwrap();
+    expect(24, "some is filed that nobody knows of");
+    filing::keep_up(ledger).unwrap();
+    assert_eq!(filing::waiting(ledger).unwrap(), 13, "few are looked through");
+    assert!(filing::file(ledger).unwrap());
+    expect(24, "and filed again");
+    // Two nodes at once: the later one changes nothing.
+    ledger.write(|conn| store::note_filed(conn, (12, 25))).unwrap();
+    assert_eq!(counted(ledger, Counter::FiledSeq), 25);
+    clear(&world);
+}
+
+async fn what_is_withdrawn_while_it_is_being_filed_leaves_nothing(engine: Engine) {
+    let world = with_campaign(engine).await;
+    let ledger = &world.lab.ledger;
+    ledger.write(|conn| store::enrol(conn, &[subject(1, 0), subject(2, 0)])).unwrap();
+    append(ledger, &[event(1, 1, EventKind::Sent), event(2, 1, EventKind::Open), event(3, 2, EventKind::Open)]);
+    filing::file(ledger).unwrap();
+    append(ledger, &[event(4, 1, EventKind::Click), event(5, 2, EventKind::Click)]);
+    while projection::advance(ledger).unwrap() > 0 {}
+    let read = ledger.read(|conn| store::whose_between(conn, (3, 5))).unwrap();
+    projection::withdraw(ledger, &[pseudonym(1)], Timestamp::from_second(1_790_000_000).unwrap()).unwrap();
+    ledger.write(|conn| store::file(conn, &read)).unwrap();
+    ledger.write(|conn| store::note_filed(conn, (3, 5))).unwrap();
+    let all = [pseudonym(1), pseudonym(2)];
+    let letters = ledger.read(|conn| store::letters(conn, &all, 5)).unwrap();
+    let numbers = |whose: u8| -> Vec<i64> { letters[&pseudonym(whose)].iter().map(|hit| hit.seq).collect() };
+    assert_eq!((numbers(1), numbers(2)), (vec![1], vec![3, 5]));
+    world.check_filing();
+    clear(&world);
+}
+
+async fn events_that_no_loader_files_are_filed_after_a_while(engine: Engine) {
+    let world = with_campaign(engine).await;
+    let ledger = &world.lab.ledger;
+    let now = world.now();
+    append(ledger, &[Event { at: now, ..event(1, 1, EventKind::Sent) }]);
+    world.tidy();
+    assert_eq!(filing::waiting(ledger).unwrap(), 1, "not for one event by itself");
+    world.wait(1);
+    world.tidy();
+    assert_eq!(filing::waiting(ledger).unwrap(), 0);
+    // Its node's clock was ahead.
+    append(ledger, &[Event { at: world.now().checked_add(jiff::SignedDuration::from_hours(1)).unwrap(), ..event(2, 1, EventKind::Sent) }]);
+    world.tidy();
+    assert_eq!(filing::waiting(ledger).unwrap(), 0);
     clear(&world);
 }
 
@@ -598,7 +683,7 @@ async fn counters_count(engine: Engine) {
 
 /// These tests write what no Letterlab would; the world's own accounts are not theirs.
 fn clear(world: &World) {
-    for table in ["event", "tally", "subject", "withdrawal", "campaign"] {
+    for table in ["event", "filed", "tally", "subject", "withdrawal", "campaign"] {
         world.sql(Room::Ledger, &format!("DELETE FROM {table}"));
     }
     world.sql(Room::Ledger, "UPDATE counter SET value = 0");

@@ -9,6 +9,7 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use diesel::RunQueryDsl;
 use jiff::{SignedDuration, Timestamp};
 use letterlab::app::campaigns::{self, CampaignError};
 use letterlab::app::clock::{self, Clock};
@@ -19,10 +20,12 @@ use letterlab::app::{config, people};
 use letterlab::bounce::apply::{Applied, apply};
 use letterlab::bridge::withdraw;
 use letterlab::campaign::store::Campaign;
+use letterlab::db::DbError;
 use letterlab::delivery::mailing::Counts;
 use letterlab::delivery::store as deliveries;
 use letterlab::ids::{EventId, Pseudonym, VariantNumber};
 use letterlab::ledger::event::Event;
+use letterlab::ledger::filing;
 use letterlab::ledger::projection;
 use letterlab::ledger::store as events;
 use letterlab::report::page::ResultPage;
@@ -444,11 +447,31 @@ impl World {
         for law in &status.laws {
             assert!(law.holds, "{}: {}", law.name, law.numbers);
         }
+        self.check_filing();
         for campaign in campaigns::all(&self.lab).unwrap() {
             let verified = self.lab.ledger.snapshot(|conn| projection::verify(conn, campaign.number)).unwrap();
             assert_eq!(verified.differences, Vec::<String>::new(), "derived again, {} counts otherwise", campaign.definition.name);
             self.check_enrolment(&campaign);
         }
+    }
+
+    /// Every event of a recipient is found under its pseudonym, and nothing else is.
+    pub fn check_filing(&self) {
+        #[derive(diesel::QueryableByName)]
+        struct Count {
+            #[diesel(sql_type = diesel::sql_types::BigInt)]
+            many: i64,
+        }
+        while filing::file(&self.lab.ledger).unwrap() {}
+        let count = |question: &str| -> i64 {
+            self.lab.ledger.read(|conn| Ok::<_, DbError>(diesel::sql_query(question).get_result::<Count>(conn.sql())?)).unwrap().many
+        };
+        let same = "filed.seq = event.seq AND filed.pseudonym = event.pseudonym";
+        let lost = count(&format!(
+            "SELECT count(*) AS many FROM event WHERE pseudonym IS NOT NULL AND NOT EXISTS (SELECT 1 FROM filed WHERE {same})"
+        ));
+        let left = count(&format!("SELECT count(*) AS many FROM filed WHERE NOT EXISTS (SELECT 1 FROM event WHERE {same})"));
+        assert_eq!((lost, left), (0, 0), "events that nobody finds, and what is found and is no event");
     }
 
     /// Both databases hold the same recipients: as many subjects as mailings with an arm.

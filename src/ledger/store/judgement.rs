@@ -9,11 +9,11 @@ use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 use jiff::Timestamp;
 
-use super::{EventRow, event_of, read};
+use super::{Counter, EventRow, counted, event_of, read};
 use crate::db::{DbResult, LedgerConn};
 use crate::ids::{CampaignNumber, Pseudonym};
 use crate::ledger::event::{Event, EventKind};
-use crate::ledger::schema::{event, subject};
+use crate::ledger::schema::{event, filed, subject};
 use crate::signal::{Reasons, Verdict};
 
 /// Most identifiers in one statement.
@@ -138,14 +138,25 @@ type Extra = (Option<String>, Option<String>, Option<i32>, bool);
 /// When the ledger cannot be read.
 pub fn letters(conn: &mut LedgerConn, pseudonyms: &[Pseudonym], until: i64) -> DbResult<LetterEvents> {
     let mut found: LetterEvents = HashMap::with_capacity(pseudonyms.len());
+    let filed_until = counted(conn, Counter::FiledSeq)?;
     for some in pseudonyms.chunks(CHUNK) {
         let by_text: HashMap<String, Pseudonym> = some.iter().map(|one| (one.to_string(), *one)).collect();
-        let rows: Vec<(EventRow, Extra)> = event::table
-            .filter(event::pseudonym.eq_any(by_text.keys()))
-            .filter(event::seq.le(until))
+        let columns = || (EventRow::as_select(), (event::class0, event::confidence0, event::reasons0, event::settled));
+        let mut rows: Vec<(EventRow, Extra)> = filed::table
+            .inner_join(event::table.on(event::seq.eq(filed::seq)))
+            .filter(filed::pseudonym.eq_any(by_text.keys()))
+            .filter(filed::seq.le(filed_until.min(until)))
             .order(event::seq)
-            .select((EventRow::as_select(), (event::class0, event::confidence0, event::reasons0, event::settled)))
+            .select(columns())
             .load(conn.sql())?;
+        let behind = event::table.filter(event::seq.gt(filed_until)).filter(event::seq.le(until));
+        rows.extend(
+            behind
+                .filter(event::pseudonym.eq_any(by_text.keys()))
+                .order(event::seq)
+                .select(columns())
+                .load::<(EventRow, Extra)>(conn.sql())?,
+        );
         for (row, (class, confidence, reasons, settled)) in rows {
             let (seq, whose) = (row.seq, row.pseudonym.as_ref().and_then(|text| by_text.get(text)).copied());
             let event = event_of(row)?;

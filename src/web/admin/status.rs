@@ -225,7 +225,16 @@ fn health(status: &Status) -> Vec<HealthRow> {
             if status.paused.is_empty() && status.relays_in_trouble.is_empty() { "well" } else { "look" },
             sending(status),
         ),
-        row("Counting", true, level(status.uncounted > 0), format!("{} events not yet counted.", number(status.uncounted))),
+        row(
+            "Counting",
+            true,
+            level(status.uncounted > 0),
+            format!(
+                "{} events not yet counted, {} not yet filed under their recipients.",
+                number(status.uncounted),
+                number(status.unfiled)
+            ),
+        ),
         row("Outcomes of letters", true, level(status.unrelayed > 0), format!("{outcomes} not yet noted as events.")),
         row(
             "Machines and people",
