@@ -2,7 +2,7 @@
 //! takes. `events DATABASE SUBJECTS EVENTS`, a location as in the settings, of an empty database; of one that it has filled before, it is only
 //! read and derived again.
 //!
-//! Hits come in any order of recipients, in batches, stored and counted in one transaction as the loader does it. A page is everything but
+//! Hits come in any order of recipients, in batches, stored and counted in one transaction and filed later as the loader does it. A page is everything but
 //! the answer over HTTP; before it the background work has kept a replay of the first successes, as it does every few seconds. Not part of
 //! the product.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs, reason = "a program for measuring")]
@@ -20,7 +20,7 @@ use letterlab::ids::{CampaignNumber, EventId, LinkNumber, Pseudonym, RecordingMo
 use letterlab::ledger::event::{Event, EventKind, Hit, Whose};
 use letterlab::ledger::store::{self, Counter, Who};
 use letterlab::ledger::subject::{Part, Subject};
-use letterlab::ledger::{projection, rebuild};
+use letterlab::ledger::{filing, projection, rebuild};
 use letterlab::report::replay;
 use letterlab::report::results::results;
 use letterlab::signal::{Class, ClientFamily, Confidence, DeviceClass, Reasons, Verdict};
@@ -122,12 +122,17 @@ fn fill(db: &LedgerDb, campaign: &Campaign, sent: Timestamp, subjects: u64, even
     let mut chance = StdRng::seed_from_u64(5);
     let (mut stored, mut part, mut since) = (0, 0, Instant::now());
     while stored < events {
-        let hits: Vec<Event> = (0..BATCH.min(events - stored)).map(|_| any_hit(number, &people, sent, &mut chance)).collect();
+        let mut hits: Vec<Event> = (0..BATCH.min(events - stored)).map(|_| any_hit(number, &people, sent, &mut chance)).collect();
+        hits.sort_by_key(|hit| if let Whose::Recipient(pseudonym) = hit.whose { Some(pseudonym) } else { None });
         stored += hits.len() as u64;
         part += hits.len() as u64;
         add(db, &hits);
         if stored == events || part >= events / 10 {
             tell(&format!("hits stored and counted, {stored} in all"), part, since.elapsed());
+            since = Instant::now();
+            let waiting = db.read(|conn| store::next_to_file(conn, i64::MAX)).unwrap();
+            while filing::file(db).unwrap() {}
+            tell("  events filed under their recipients", waiting.1.abs_diff(waiting.0), since.elapsed());
             keep(db, campaign);
             pages(db, campaign);
             (part, since) = (0, Instant::now());

@@ -1,26 +1,30 @@
 //! From the spool into the ledger: in order, in large batches, exactly once; then the segment is deleted.
 //!
-//! Cast: [`Loader`], [`LoadError`], [`Damage`] (what could not be read).
+//! Cast: [`Loader`], [`LoadError`], [`Damage`] (what could not be read, found by `reading`).
 //!
 //! The position in the spool is stored in the same transaction as the hits, and a hit's id is stored once: whatever is tried again adds
 //! nothing. A ledger that is away is nothing special: hits wait on the disk. A recipient's hits keep the order of writing, never that of
 //! clocks; recipients of one batch come in the order of their pseudonyms, because rows that lie together are written together.
 
+mod reading;
+
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::intake::{Intake, Shared};
-use super::segment::{self, FIRST_FRAME, Found, Reader};
+use super::segment::FIRST_FRAME;
 use super::slot;
 use crate::db::{DbError, LedgerDb};
 use crate::ids::Mint;
-use crate::ledger::event::{Event, Whose};
+use crate::ledger::event::Whose;
 use crate::ledger::store::{self, Counter, Position};
 use crate::ledger::{filing, projection};
+use reading::{Batch, Reading, Source};
+
+pub use reading::Damage;
 
 /// Hits loaded in one transaction, about: many of them go to the same pages of an index, and each page is written once.
 const BATCH: usize = 16_000;
@@ -63,17 +67,6 @@ pub enum LoadError {
     },
 }
 
-/// What was found damaged since the process started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Damage {
-    /// Last groups that a crash tore; they were never acknowledged.
-    pub torn: u64,
-    /// Places in segments that could not be read; the rest was loaded and the segment set aside.
-    pub damaged: u64,
-    /// Segments that could not be read at all; set aside.
-    pub unreadable: u64,
-}
-
 /// Moves hits to the ledger.
 pub struct Loader {
     ledger: LedgerDb,
@@ -84,28 +77,9 @@ pub struct Loader {
     turn: Mutex<()>,
     /// How far each spool was last known to be loaded, for a look without the ledger.
     known: Mutex<HashMap<String, Position>>,
-    torn: AtomicU64,
-    damaged: AtomicU64,
-    unreadable: AtomicU64,
+    reading: Reading,
     /// Whether it counts what it stores.
     counts: bool,
-}
-
-/// A batch, read but not stored.
-struct Batch {
-    events: Vec<Event>,
-    /// Where reading goes on.
-    next: Position,
-    /// Segments read to their end, to be deleted; with why they are set aside instead.
-    ended: Vec<(u64, Option<&'static str>)>,
-}
-
-/// A folder to load from, and how far.
-struct Source<'a> {
-    folder: &'a Path,
-    id: &'a str,
-    /// The segment being written and where it ends for now; none for a dead process's folder.
-    live: Option<(u64, u64)>,
 }
 
 impl Loader {
@@ -118,9 +92,7 @@ impl Loader {
             shared: intake.for_loader(),
             turn: Mutex::default(),
             known: Mutex::default(),
-            torn: AtomicU64::default(),
-            damaged: AtomicU64::default(),
-            unreadable: AtomicU64::default(),
+            reading: Reading::default(),
             counts: true,
         }
     }
@@ -235,8 +207,7 @@ impl Loader {
 
     /// What was found damaged since the start.
     pub fn damage(&self) -> Damage {
-        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        Damage { torn: read(&self.torn), damaged: read(&self.damaged), unreadable: read(&self.unreadable) }
+        self.reading.damage()
     }
 
     /// Hits on the disk that are not in the ledger, of every process, and segments set aside. Reads heads of groups only.
@@ -249,15 +220,9 @@ impl Loader {
             let fault = |source| self.spool(&folder, source);
             let id = slot::id_of(&folder).map_err(fault)?;
             let position = self.ledger.read(|conn| store::spool_position(conn, &id))?;
-            let (numbers, set_aside, _) = segment::list(&folder).map_err(fault)?;
+            let (left, set_aside) = reading::left(&folder, position).map_err(fault)?;
+            hits += left;
             aside += set_aside;
-            for number in numbers.into_iter().filter(|number| *number >= position.segment) {
-                hits += match glance(&folder, number, position) {
-                    // Loaded and deleted meanwhile.
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
-                    counted => counted.map_err(fault)?,
-                };
-            }
         }
         Ok((hits, aside))
     }
@@ -272,15 +237,7 @@ impl Loader {
         for folder in slot::folders(&self.root).map_err(|source| self.spool(&self.root, source))? {
             let fault = |source| self.spool(&folder, source);
             let id = slot::id_of(&folder).map_err(fault)?;
-            let position = self.known(&id);
-            let (numbers, _, _) = segment::list(&folder).map_err(fault)?;
-            for number in numbers.into_iter().filter(|number| *number >= position.segment) {
-                hits += match glance(&folder, number, position) {
-                    // Loaded and deleted meanwhile.
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
-                    counted => counted.map_err(fault)?,
-                };
-            }
+            hits += reading::left(&folder, self.known(&id)).map_err(fault)?.0;
         }
         Ok(hits)
     }
@@ -319,7 +276,7 @@ impl Loader {
         for _ in 0..most {
             let position = self.ledger.read(|conn| store::spool_position(conn, source.id))?;
             self.remember(source.id, position);
-            let mut batch = self.read(source, position).map_err(fault)?;
+            let mut batch = self.reading.batch(source, position).map_err(fault)?;
             batch.events.sort_by_key(|event| match event.whose {
                 Whose::Recipient(pseudonym) => Some(pseudonym),
                 Whose::Arm { .. } => None,
@@ -331,7 +288,7 @@ impl Loader {
             loaded += self.store(source.id, position, &batch)?;
             self.remember(source.id, batch.next);
             for (number, why) in batch.ended {
-                self.put_away(source, number, why).map_err(fault)?;
+                reading::put_away(source, number, why).map_err(fault)?;
             }
         }
         Ok(loaded)
@@ -372,320 +329,7 @@ impl Loader {
         });
         Ok(stored?)
     }
-
-    /// Reads about a batch from a position on, over the ends of segments.
-    fn read(&self, source: &Source<'_>, from: Position) -> io::Result<Batch> {
-        let (numbers, _, highest) = segment::list(source.folder)?;
-        let mut batch = Batch { events: Vec::new(), next: from, ended: Vec::new() };
-        for number in numbers {
-            let is_live = source.live.is_some_and(|(live, _)| number >= live);
-            let end = match source.live {
-                Some((live, place)) if number == live => place,
-                // Made ahead, empty yet.
-                Some((live, _)) if number > live => continue,
-                _ => u64::MAX,
-            };
-            if number < from.segment {
-                // Loaded long ago; the process ended before it was deleted. The highest stays as a bare head.
-                let is_bare = || std::fs::metadata(segment::path(source.folder, number)).map(|file| file.len() <= FIRST_FRAME);
-                if number != highest || !is_bare()? {
-                    batch.ended.push((number, None));
-                }
-                continue;
-            }
-            let start = if number == from.segment { from.place.max(FIRST_FRAME) } else { FIRST_FRAME };
-            if start >= end {
-                continue;
-            }
-            let Some(reader) = self.open(source.folder, number)? else {
-                self.unreadable.fetch_add(1, Ordering::Relaxed);
-                tracing::error!(segment = %segment::path(source.folder, number).display(), "a segment of the spool cannot be read and is set aside");
-                batch.ended.push((number, Some("unreadable")));
-                batch.next = Position { segment: number + 1, place: FIRST_FRAME, damaged: false };
-                continue;
-            };
-            let is_finished = self.read_segment(&reader, number, start..end, &mut batch)?;
-            if !is_finished {
-                return Ok(batch);
-            }
-            if !is_live {
-                let is_damaged = from.segment == number && from.damaged || batch.next.damaged;
-                batch.ended.push((number, is_damaged.then_some("damaged")));
-                batch.next = Position { segment: number + 1, place: FIRST_FRAME, damaged: false };
-            }
-        }
-        Ok(batch)
-    }
-
-    /// Reads frames until the batch is full (`false`) or the segment ends (`true`).
-    fn read_segment(&self, reader: &Reader, number: u64, places: std::ops::Range<u64>, batch: &mut Batch) -> io::Result<bool> {
-        let damaged = batch.next.segment == number && batch.next.damaged;
-        batch.next = Position { segment: number, place: places.start, damaged };
-        while batch.next.place < places.end {
-            match reader.at(batch.next.place)? {
-                Found::Frame(events, next) => {
-                    batch.events.extend(events);
-                    batch.next.place = next;
-                }
-                Found::End => return Ok(true),
-                Found::Damage(Some(next)) => {
-                    self.damaged.fetch_add(1, Ordering::Relaxed);
-                    tracing::error!(
-                        segment = number,
-                        place = batch.next.place,
-                        "hits in the spool are damaged; what comes after them is loaded"
-                    );
-                    batch.next.place = next;
-                    batch.next.damaged = true;
-                }
-                Found::Damage(None) => {
-                    self.torn.fetch_add(1, Ordering::Relaxed);
-                    tracing::warn!(
-                        segment = number,
-                        place = batch.next.place,
-                        "the last group of a segment is torn; it was never acknowledged"
-                    );
-                    return Ok(true);
-                }
-            }
-            if batch.events.len() >= BATCH {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// None for what is no segment, and for what the disk does not give back.
-    fn open(&self, folder: &Path, number: u64) -> io::Result<Option<Reader>> {
-        match Reader::open(folder, number) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(error),
-            Err(_) => Ok(None),
-            opened => opened,
-        }
-    }
-
-    fn put_away(&self, source: &Source<'_>, number: u64, why: Option<&'static str>) -> io::Result<()> {
-        if let Some(why) = why {
-            return segment::set_aside(source.folder, number, why);
-        }
-        let (_, _, highest) = segment::list(source.folder)?;
-        if number == highest {
-            // The highest number must stay known: the next segment gets a higher one. Its hits need not.
-            return std::fs::File::options().write(true).open(segment::path(source.folder, number))?.set_len(FIRST_FRAME);
-        }
-        std::fs::remove_file(segment::path(source.folder, number))
-    }
-}
-
-fn glance(folder: &Path, number: u64, position: Position) -> io::Result<u64> {
-    let Some(reader) = Reader::open(folder, number)? else { return Ok(0) };
-    let mut place = if number == position.segment { position.place.max(FIRST_FRAME) } else { FIRST_FRAME };
-    let mut hits = 0;
-    while let Some((count, next)) = reader.glance(place)? {
-        hits += count;
-        place = next;
-    }
-    Ok(hits)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::intake::{Writer, start_with};
-    use super::super::record::RECORD;
-    use super::super::record::tests::click;
-    use super::super::segment::FRAME_HEAD;
-    use super::*;
-    use crate::db::Location;
-
-    const MINT: Mint = || [7; 16];
-    const ONE_HIT: u64 = (FRAME_HEAD + RECORD) as u64;
-
-    struct Bench {
-        _folder: tempfile::TempDir,
-        root: PathBuf,
-        ledger: LedgerDb,
-    }
-
-    impl Bench {
-        fn new() -> Self {
-            let folder = tempfile::tempdir().unwrap();
-            let ledger = LedgerDb::open(&Location::Sqlite(folder.path().join("ledger.db"))).unwrap();
-            Self { root: folder.path().join("spool"), ledger, _folder: folder }
-        }
-
-        /// A process with segments that hold `hits` single hits.
-        fn start(&self, hits: u64) -> (Intake, Writer, Loader) {
-            let (intake, writer) = start_with(self.root.clone(), MINT, FIRST_FRAME + hits * ONE_HIT).unwrap();
-            let loader = Loader::new(self.ledger.clone(), self.root.clone(), MINT, &intake);
-            (intake, writer, loader)
-        }
-
-        fn stored(&self) -> Vec<Event> {
-            self.ledger.read(|conn| store::events_after(conn, 0, 10_000)).unwrap().0
-        }
-    }
-
-    /// Hands hits over one group each.
-    fn submit(intake: &Intake, hits: std::ops::Range<u8>) {
-        for hit in hits {
-            intake.submit(&click(hit)).unwrap();
-            intake.settle(Duration::from_secs(60));
-        }
-    }
-
-    fn clicks(hits: std::ops::Range<u8>) -> Vec<Event> {
-        hits.map(click).collect()
-    }
-
-    #[test]
-    fn hits_are_loaded_once_in_order_and_their_segments_deleted() {
-        let bench = Bench::new();
-        let (intake, writer, loader) = bench.start(3);
-        submit(&intake, 0..8);
-        assert_eq!(loader.backlog().unwrap(), (8, 0));
-        assert_eq!(loader.load().unwrap(), 8);
-        assert_eq!((loader.load().unwrap(), loader.waiting()), (0, 0));
-        submit(&intake, 8..10);
-        assert!((2 * ONE_HIT..4 * ONE_HIT + FIRST_FRAME).contains(&loader.waiting()), "{} bytes", loader.waiting());
-        assert_eq!(loader.load().unwrap(), 2);
-        assert_eq!((bench.stored(), loader.backlog().unwrap()), (clicks(0..10), (0, 0)));
-        let (numbers, _, _) = segment::list(&bench.root.join("1")).unwrap();
-        assert!(numbers.len() <= 2, "the live one, and one made ahead: {numbers:?}");
-        assert_eq!(loader.damage(), Damage::default());
-        drop(intake);
-        writer.join();
-    }
-
-    #[test]
-    fn recipients_of_a_batch_are_stored_one_after_the_other_and_the_hits_of_each_in_their_order() {
-        let bench = Bench::new();
-        let (intake, writer, loader) = bench.start(100);
-        let whose = |hit: u8| Event { whose: click(hit % 3).whose, ..click(hit) };
-        for hit in 0..12 {
-            intake.submit(&whose(hit)).unwrap();
-        }
-        intake.settle(Duration::from_secs(60));
-        assert_eq!((loader.load().unwrap(), loader.waiting()), (12, 0));
-        let expected: Vec<Event> = [0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11].map(whose).to_vec();
-        assert_eq!(bench.stored(), expected);
-        drop(intake);
-        writer.join();
-    }
-
-    #[test]
-    fn events_are_filed_once_they_have_waited_for_long_and_only_where_they_are_counted() {
-        let bench = Bench::new();
-        let (intake, writer, loader) = bench.start(100);
-        submit(&intake, 0..5);
-        loader.load().unwrap();
-        let left = || filing::waiting(&bench.ledger).unwrap();
-        let mut turns = 0;
-        assert_eq!((loader.file(&mut turns, false, 7).unwrap(), turns, left()), (7, 1, 5), "not at once");
-        let tracking = Loader::new(bench.ledger.clone(), bench.root.clone(), MINT, &intake).without_counting();
-        let mut many = UNFILED;
-        assert_eq!((tracking.file(&mut many, false, 0).unwrap(), many, left()), (0, 0, 5), "a tracking node has no right to");
-        turns = UNFILED;
-        assert_eq!((loader.file(&mut turns, true, 0).unwrap(), turns, left()), (0, UNFILED + 1, 5), "not in a burst");
-        assert_eq!((loader.file(&mut turns, false, 0).unwrap(), turns, left()), (0, 0, 0));
-        assert_eq!((loader.file(&mut turns, false, 0).unwrap(), turns), (0, 0), "nothing to file");
-        submit(&intake, 5..6);
-        loader.load().unwrap();
-        turns = 10 * UNFILED;
-        assert_eq!((loader.file(&mut turns, true, 0).unwrap(), left()), (0, 0), "but in one without end");
-        drop(intake);
-        writer.join();
-    }
-
-    #[test]
-    fn a_dead_processs_hits_are_loaded_by_the_next_and_numbers_go_on() {
-        let bench = Bench::new();
-        for round in 0..4_u8 {
-            let (intake, writer, loader) = bench.start(100);
-            submit(&intake, round * 5..round * 5 + 5);
-            drop(intake);
-            writer.join();
-            drop(loader);
-            // Nothing was loaded by the process itself in even rounds' next start; the last round is loaded twice over.
-            let (intake, writer, loader) = bench.start(100);
-            loader.load().unwrap();
-            loader.load().unwrap();
-            assert_eq!(loader.backlog().unwrap(), (0, 0));
-            drop(intake);
-            writer.join();
-        }
-        assert_eq!(bench.stored(), clicks(0..20));
-    }
-
-    #[test]
-    fn a_load_that_was_cut_off_before_the_segment_was_deleted_adds_nothing_when_repeated() {
-        let bench = Bench::new();
-        let (intake, writer, loader) = bench.start(2);
-        submit(&intake, 0..5);
-        let kept: Vec<(PathBuf, Vec<u8>)> = std::fs::read_dir(bench.root.join("1"))
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .map(|path| (path.clone(), std::fs::read(path).unwrap()))
-            .collect();
-        loader.load().unwrap();
-        drop(intake);
-        writer.join();
-        for (path, bytes) in kept {
-            std::fs::write(path, bytes).unwrap();
-        }
-        let (_, _, again) = bench.start(2);
-        assert_eq!(again.load().unwrap(), 0, "the position is known");
-        bench
-            .ledger
-            .write(|conn| store::set_spool_position(conn, &slot::id_of(&bench.root.join("1")).unwrap(), Position::default()))
-            .unwrap();
-        assert_eq!(again.load().unwrap(), 0, "and so are the hits");
-        assert_eq!(bench.stored(), clicks(0..5));
-    }
-
-    #[test]
-    fn damage_costs_its_own_group_and_is_counted_and_set_aside() {
-        let bench = Bench::new();
-        let (intake, writer, loader) = bench.start(4);
-        submit(&intake, 0..12);
-        drop(intake);
-        writer.join();
-        drop(loader);
-        let folder = bench.root.join("1");
-        let spoil = |number: u64, place: u64, bytes: &[u8]| {
-            use std::os::unix::fs::FileExt as _;
-            let file = std::fs::File::options().write(true).open(segment::path(&folder, number)).unwrap();
-            file.write_all_at(bytes, place).unwrap();
-        };
-        // A hit in the middle of the first segment, the head of the second, the last group of the third.
-        spoil(1, FIRST_FRAME + ONE_HIT + 40, b"spoilt");
-        spoil(2, 0, b"spoilt");
-        spoil(3, FIRST_FRAME + 3 * ONE_HIT + 40, b"spoilt");
-        let (_, _, loader) = bench.start(4);
-        loader.load().unwrap();
-        let expected: Vec<Event> = [0, 2, 3, 8, 9, 10].into_iter().map(click).collect();
-        assert_eq!(bench.stored(), expected);
-        assert_eq!(loader.damage(), Damage { torn: 1, damaged: 1, unreadable: 1 });
-        assert_eq!(loader.backlog().unwrap(), (0, 2));
-        let (intake, writer, loader) = bench.start(4);
-        submit(&intake, 20..21);
-        assert_eq!(loader.load().unwrap(), 1, "what comes after it is loaded as always");
-        drop(intake);
-        writer.join();
-    }
-
-    #[test]
-    fn a_clock_that_steps_backward_changes_nothing() {
-        let bench = Bench::new();
-        let (intake, writer, loader) = bench.start(2);
-        for hit in 0..6_u8 {
-            let mut event = click(hit);
-            event.at = jiff::Timestamp::from_second(1_000_000_000 - i64::from(hit) * 86_400).unwrap();
-            intake.submit(&event).unwrap();
-            intake.settle(Duration::from_secs(60));
-        }
-        assert_eq!(loader.load().unwrap(), 6);
-        assert!(bench.stored().is_sorted_by(|one, next| one.at > next.at));
-        drop(intake);
-        writer.join();
-    }
-}
+mod tests;
