@@ -132,7 +132,7 @@ fn fill(db: &LedgerDb, campaign: &Campaign, sent: Timestamp, subjects: u64, even
             since = Instant::now();
             let waiting = db.read(|conn| store::next_to_file(conn, i64::MAX)).unwrap();
             while filing::file(db).unwrap() {}
-            tell("  events filed under their recipients", waiting.1.abs_diff(waiting.0), since.elapsed());
+            tell("  events filed under their recipients", waiting.many().unsigned_abs(), since.elapsed());
             keep(db, campaign);
             pages(db, campaign);
             (part, since) = (0, Instant::now());

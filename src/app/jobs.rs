@@ -99,8 +99,6 @@ pub fn tidy(lab: &Lab) -> anyhow::Result<Tidied> {
     tidied.watched = watch(lab, &tidied, now)?;
     tidied.looked_at = look(lab, &tidied, now)?;
     tidied.judged = judge(lab, now)?;
-    // What this process takes in is filed by its loader. This is for where it is not, and much later.
-    tidied.filed = filing::is_overdue(&lab.ledger, now, UNFILED)? && filing::file(&lab.ledger)?;
     let mut failed = None;
     for campaign in
         lab.ledger.read(|conn| campaigns::in_states(conn, &[State::Sealed, State::Sending, State::Observing, State::Decided]))?
@@ -118,6 +116,8 @@ pub fn tidy(lab: &Lab) -> anyhow::Result<Tidied> {
         tidied.stepped += usize::from(launch::skip_what_waits(&lab.vault, number, now, clock::fresh)? > 0);
     }
     outpost::round(&lab.outpost())?;
+    // What this process takes in is filed by its loader. This is for where it is not, and much later.
+    tidied.filed = filing::is_overdue(&lab.ledger, now, UNFILED)? && filing::file(&lab.ledger)?;
     failed.map_or(Ok(tidied), Err)
 }
 

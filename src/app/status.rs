@@ -123,7 +123,6 @@ pub fn status(lab: &Lab) -> anyhow::Result<Status> {
             holds: stored == counted_hits + deleted,
         });
     }
-    let (filed, until_filed) = lab.ledger.read(|conn| events::next_to_file(conn, i64::MAX))?;
     let (spooled, spool_set_aside) = lab.tracker.loader.backlog()?;
     Ok(Status {
         vault: lab.vault.location().to_string(),
@@ -132,7 +131,7 @@ pub fn status(lab: &Lab) -> anyhow::Result<Status> {
         paused,
         relays_in_trouble: lab.sending.relays.troubled(lab.clock.now()),
         uncounted: given - projected,
-        unfiled: until_filed - filed,
+        unfiled: lab.ledger.read(|conn| events::next_to_file(conn, i64::MAX))?.many(),
         unrelayed: lab.vault.read(|conn| deliveries::outcomes_waiting(conn, 1000))?.len(),
         hits_waiting: lab.tracker.intake.waiting() + spooled,
         spool_works: !lab.tracker.intake.is_stalled(),

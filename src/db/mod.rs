@@ -175,8 +175,10 @@ impl Room for Vault {
 
 impl Room for Ledger {
     const NAME: &'static str = "ledger";
-    const MIGRATIONS: &'static [Step] =
-        &[Step { name: "2026-11-22-000000_foundation", up: include_str!("../../migrations/ledger/2026-11-22-000000_foundation/up.sql") }];
+    const MIGRATIONS: &'static [Step] = &[
+        Step { name: "2026-11-22-000000_foundation", up: include_str!("../../migrations/ledger/2026-11-22-000000_foundation/up.sql") },
+        Step { name: "2026-11-22-000001_filing", up: include_str!("../../migrations/ledger/2026-11-22-000001_filing/up.sql") },
+    ];
 }
 
 /// One connection, typed by its room.

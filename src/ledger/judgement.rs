@@ -124,7 +124,7 @@ pub fn step(db: &LedgerDb, links_of: LinksOf<'_>, now: Timestamp) -> DbResult<Ro
     if due.is_empty() && !shared {
         return Ok(Round::default());
     }
-    filing::keep_up(db)?;
+    filing::keep_up(db, filing::FEW)?;
     db.write(|conn| {
         let cursor = lock(conn)?;
         let due = store::to_judge(conn, now, STEP)?;
@@ -159,7 +159,7 @@ pub fn campaign(
     let mut judging = Judging { cursor: 0, links_of, now, again: extent == Extent::All, writes: !is_dry, round: Round::default() };
     let mut after = None;
     loop {
-        filing::keep_up(db)?;
+        filing::keep_up(db, filing::FEW)?;
         let some = db.read(|conn| store::pseudonyms_after(conn, number, after, extent == Extent::Open, STEP))?;
         let Some(last) = some.last() else { return Ok(judging.round) };
         after = Some(*last);

@@ -1,7 +1,7 @@
 //! The ledger: what happened, append-only, under pseudonyms; and what is derived from it.
 //!
 //! Cast: [`event`] (one fact), [`subject`] (one recipient's arm and folded state), [`projection`] (events → states and tallies,
-//! with a cursor, in one transaction), [`filing`] (events under their recipients), [`judgement`] (a letter's hits judged together, later), [`look`] (a test at its sealed time),
+//! with a cursor, in one transaction), [`filing`] (events found by recipient), [`judgement`] (a letter's hits judged together, later), [`look`] (a test at its sealed time),
 //! [`watch`] (a test that may be looked at always), [`moved`] (which first successes changed), [`verify`] (whether states and counts are what the events say), [`rebuild`] (both made
 //! anew), [`store`] (the only SQL).
 //!

@@ -145,7 +145,8 @@ pub(super) fn count_state(placed: &Placed, by: i64, changes: &mut BTreeMap<Tally
 
 /// Takes measurement of these recipients back: nothing more is recorded, what was recorded of their hits goes, counts follow.
 pub fn withdraw(db: &LedgerDb, pseudonyms: &[Pseudonym], now: Timestamp) -> DbResult<()> {
-    filing::keep_up(db)?;
+    // A person waits for it: looking through many events takes less time than filing them.
+    filing::keep_up(db, filing::MOST)?;
     db.write(|conn| {
         // Adding nothing makes hits on their way wait: those after this are refused by the store, those before are deleted here.
         store::count(conn, Counter::EventSeq, 0)?;
@@ -156,10 +157,15 @@ pub fn withdraw(db: &LedgerDb, pseudonyms: &[Pseudonym], now: Timestamp) -> DbRe
         let mut changes = BTreeMap::new();
         let mut moved = Moved::default();
         let mut states = Vec::new();
-        for (pseudonym, placed) in subjects {
-            for event in store::delete_hits(conn, pseudonym)? {
+        let known: Vec<Pseudonym> = subjects.keys().copied().collect();
+        for event in store::delete_hits(conn, &known)? {
+            if let Whose::Recipient(pseudonym) = event.whose
+                && let Some(placed) = subjects.get(&pseudonym)
+            {
                 count_hit(&event, (placed.campaign, placed.part, placed.variant), -1, &mut changes);
             }
+        }
+        for (pseudonym, placed) in subjects {
             let without_hits = State { delivery: placed.state.delivery, ..State::default() };
             let new = Placed { state: without_hits, measured: false, ..placed };
             count_difference(&placed, &new, &mut changes);

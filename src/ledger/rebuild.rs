@@ -56,7 +56,13 @@ pub fn run(
 ) -> DbResult<Rebuilt> {
     let begun = if afresh { None } else { db.read(|conn| store::rebuild(conn, scope))? };
     let mut progress = begun.unwrap_or(Progress { began_at: now, after: None, recipients: 0, mended: 0 });
-    db.write(|conn| store::save_rebuild(conn, scope, &progress))?;
+    db.write(|conn| {
+        if begun.is_none() {
+            // What letters' events are found by may be what is wrong.
+            store::file_again(conn)?;
+        }
+        store::save_rebuild(conn, scope, &progress)
+    })?;
     let chosen = || campaigns.iter().filter(|campaign| scope.is_none_or(|scope| scope == **campaign));
     let mut corrected = 0;
     for campaign in chosen() {
@@ -89,7 +95,7 @@ pub fn run(
 
 /// The next recipients, and which of them are to be mended. None: that was all.
 fn look(db: &LedgerDb, scope: Option<CampaignNumber>, progress: &mut Progress) -> DbResult<Option<Vec<Pseudonym>>> {
-    filing::keep_up(db)?;
+    filing::keep_up(db, filing::FEW)?;
     db.snapshot(|conn| {
         let page = store::recipients_after(conn, progress.after, STEP)?;
         let Some((last, _)) = page.last() else { return Ok(None) };

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::intake::{Intake, Shared};
 use super::segment::FIRST_FRAME;
@@ -38,9 +38,10 @@ const PUT_OFF: u64 = 12_000_000;
 const PUT_OFF_PAUSES: u32 = 18;
 /// Steps of counting that the loader lends a hand with when counts have fallen behind, before it loads more.
 const CATCH_UP: usize = 4;
-/// Turns of the loader that a few events wait to be filed under their recipients: 5 seconds when nothing comes. As many as are filed at
-/// once wait for the end of a burst only, and for that ten times as many turns at most.
-const UNFILED: u32 = 10;
+/// How long events wait to be filed under their recipients, unless they are as many as are filed at once.
+const FILED_AFTER: Duration = Duration::from_secs(5);
+/// How long they wait in a burst, however many they are.
+const FILED_IN_A_BURST_AFTER: Duration = Duration::from_secs(60);
 /// How long to wait for hits before looking for what other processes left behind.
 const LOOK: Duration = Duration::from_millis(500);
 /// Every how many looks.
@@ -115,14 +116,14 @@ impl Loader {
         if let Err(error) = rustix::process::nice(NICE) {
             tracing::debug!("the loader of hits runs at full priority: {error}");
         }
-        let (mut looks, mut wait, mut unfiled) = (0_u32, GATHER, 0);
+        let (mut looks, mut wait, mut unfiled) = (0_u32, GATHER, None);
         while !is_over() {
             self.shared.wait_for_hits(LOOK);
             let is_burst = self.let_gather(&is_over);
             let most = if is_burst { 1 } else { usize::MAX };
             let orphans = if looks.is_multiple_of(ORPHANS_EVERY) { self.load_orphans() } else { Ok(0) };
             looks = looks.wrapping_add(1);
-            match orphans.and_then(|_| self.load_own(most)).and_then(|loaded| self.file(&mut unfiled, is_burst, loaded)) {
+            match orphans.and_then(|_| self.load_own(most)) {
                 Ok(loaded) => {
                     if wait > GATHER {
                         tracing::info!("hits are loaded into the ledger again");
@@ -130,6 +131,12 @@ impl Loader {
                     }
                     if loaded > 0 && self.waiting() > 0 {
                         self.shared.ring();
+                    }
+                    if let Err(error) = self.file(&mut unfiled, is_burst) {
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            "events are not filed under their recipients yet; tried again"
+                        );
                     }
                 }
                 Err(error) => {
@@ -147,16 +154,24 @@ impl Loader {
         }
     }
 
-    /// Files events under their recipients, once they are many or have waited for long; `turns` counts how long. Hands on what it is told.
-    fn file(&self, turns: &mut u32, is_burst: bool, loaded: usize) -> Result<usize, LoadError> {
-        let waiting = if self.counts { filing::waiting(&self.ledger)? } else { 0 };
-        *turns = if waiting == 0 { 0 } else { turns.saturating_add(1) };
-        let is_due = if is_burst { *turns >= 10 * UNFILED } else { *turns >= UNFILED || waiting >= filing::MOST };
+    /// Files events under their recipients, once they are many or have waited for long: `since` tells when they were first seen. Whether
+    /// that is done keeps no hit waiting.
+    fn file(&self, since: &mut Option<Instant>, is_burst: bool) -> Result<(), DbError> {
+        let many = if self.counts { filing::unfiled(&self.ledger)? } else { 0 };
+        if many == 0 {
+            *since = None;
+            return Ok(());
+        }
+        let waited = since.get_or_insert_with(Instant::now).elapsed();
+        let is_full = many >= filing::MOST;
+        let is_due = if is_burst { waited >= FILED_IN_A_BURST_AFTER } else { is_full || waited >= FILED_AFTER };
         if is_due {
             filing::file(&self.ledger)?;
-            *turns = 0;
+            if !is_full {
+                *since = None;
+            }
         }
-        Ok(loaded)
+        Ok(())
     }
 
     /// Lets hits gather: for a moment, and in a burst until so many wait or so long that it cannot be put off, or it is over. Answers

@@ -135,6 +135,7 @@ const TIME_AND_CHANCE: [(&str, &[&str]); 7] = [
             "delivery/smtp/open.rs",
             "smtpd/session.rs",
             "tracking/commits.rs",
+            "tracking/loader.rs",
         ],
     ),
     ("rand::rng(", &["app/clock.rs"]),

@@ -299,6 +299,7 @@ async fn a_tracking_nodes_own_database_role_reaches_no_people_and_reads_no_hits(
     assert!(refused(&vault, "SELECT 1").contains("permission denied for database"));
     for statement in [
         "SELECT count(*) FROM event",
+        "SELECT count(*) FROM filed",
         "SELECT count(*) FROM subject",
         "SELECT definition FROM campaign",
         "DELETE FROM event",

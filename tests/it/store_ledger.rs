@@ -314,10 +314,10 @@ async fn a_letters_events_are_found_whether_they_are_filed_or_not(engine: Engine
         assert_eq!(facts.len(), expected(0).len() + expected(2).len(), "{when}");
     };
     append(ledger, &some(0..12));
-    assert_eq!(filing::waiting(ledger).unwrap(), 12);
+    assert_eq!(filing::unfiled(ledger).unwrap(), 12);
     expect(12, "nothing is filed");
     assert!(filing::file(ledger).unwrap());
-    assert_eq!((filing::waiting(ledger).unwrap(), counted(ledger, Counter::FiledSeq)), (0, 12));
+    assert_eq!((filing::unfiled(ledger).unwrap(), counted(ledger, Counter::FiledSeq)), (0, 12));
     assert!(!filing::file(ledger).unwrap());
     expect(12, "all is filed");
     append(ledger, &some(12..24));
@@ -325,17 +325,26 @@ async fn a_letters_events_are_found_whether_they_are_filed_or_not(engine: Engine
     expect(24, "half of it is filed");
     expect(15, "and some of it is not yet counted");
     // As a process leaves it that was killed in the middle.
-    let half = ledger.read(|conn| store::whose_between(conn, (12, 25))).unwrap();
+    let begun = ledger.read(|conn| store::next_to_file(conn, 100)).unwrap();
+    assert_eq!((begun.from, begun.until), (12, 25));
+    let half = ledger.read(|conn| store::whose_between(conn, begun.from, begun.until)).unwrap();
     assert_eq!(half.len(), 12, "an arm's are nobody's");
-    ledger.write(|conn| store::file(conn, &half[..7])).unwrap();
+    assert!(ledger.write(|conn| store::file(conn, begun, &half[..7])).unwrap());
     expect(24, "some is filed that nobody knows of");
-    filing::keep_up(ledger).unwrap();
-    assert_eq!(filing::waiting(ledger).unwrap(), 13, "few are looked through");
+    filing::keep_up(ledger, 13).unwrap();
+    assert_eq!(filing::unfiled(ledger).unwrap(), 13, "few are looked through");
     assert!(filing::file(ledger).unwrap());
     expect(24, "and filed again");
     // Two nodes at once: the later one changes nothing.
-    ledger.write(|conn| store::note_filed(conn, (12, 25))).unwrap();
+    assert!(!ledger.write(|conn| store::file(conn, begun, &half)).unwrap());
+    ledger.write(|conn| store::note_filed(conn, begun)).unwrap();
     assert_eq!(counted(ledger, Counter::FiledSeq), 25);
+    // As a rebuild does it.
+    ledger.write(store::file_again).unwrap();
+    expect(24, "nothing is taken for filed");
+    filing::keep_up(ledger, 0).unwrap();
+    assert_eq!(counted(ledger, Counter::FiledSeq), 25);
+    expect(24, "all is filed again");
     clear(&world);
 }
 
@@ -347,10 +356,14 @@ async fn what_is_withdrawn_while_it_is_being_filed_leaves_nothing(engine: Engine
     filing::file(ledger).unwrap();
     append(ledger, &[event(4, 1, EventKind::Click), event(5, 2, EventKind::Click)]);
     while projection::advance(ledger).unwrap() > 0 {}
-    let read = ledger.read(|conn| store::whose_between(conn, (3, 5))).unwrap();
+    // One node has read them and filed nothing, another has filed them without taking note of it.
+    let begun = ledger.read(|conn| store::next_to_file(conn, 100)).unwrap();
+    let read = ledger.read(|conn| store::whose_between(conn, begun.from, begun.until)).unwrap();
+    assert!(ledger.write(|conn| store::file(conn, begun, &read)).unwrap());
     projection::withdraw(ledger, &[pseudonym(1)], Timestamp::from_second(1_790_000_000).unwrap()).unwrap();
-    ledger.write(|conn| store::file(conn, &read)).unwrap();
-    ledger.write(|conn| store::note_filed(conn, (3, 5))).unwrap();
+    assert!(!ledger.write(|conn| store::file(conn, begun, &read)).unwrap(), "what was read may be gone");
+    filing::file(ledger).unwrap();
+    assert!(!ledger.write(|conn| store::file(conn, begun, &read)).unwrap(), "and is no more when others have filed it");
     let all = [pseudonym(1), pseudonym(2)];
     let letters = ledger.read(|conn| store::letters(conn, &all, 5)).unwrap();
     let numbers = |whose: u8| -> Vec<i64> { letters[&pseudonym(whose)].iter().map(|hit| hit.seq).collect() };
@@ -365,14 +378,14 @@ async fn events_that_no_loader_files_are_filed_after_a_while(engine: Engine) {
     let now = world.now();
     append(ledger, &[Event { at: now, ..event(1, 1, EventKind::Sent) }]);
     world.tidy();
-    assert_eq!(filing::waiting(ledger).unwrap(), 1, "not for one event by itself");
+    assert_eq!(filing::unfiled(ledger).unwrap(), 1, "not for one event by itself");
     world.wait(1);
     world.tidy();
-    assert_eq!(filing::waiting(ledger).unwrap(), 0);
+    assert_eq!(filing::unfiled(ledger).unwrap(), 0);
     // Its node's clock was ahead.
     append(ledger, &[Event { at: world.now().checked_add(jiff::SignedDuration::from_hours(1)).unwrap(), ..event(2, 1, EventKind::Sent) }]);
     world.tidy();
-    assert_eq!(filing::waiting(ledger).unwrap(), 0);
+    assert_eq!(filing::unfiled(ledger).unwrap(), 0);
     clear(&world);
 }
 
@@ -389,7 +402,7 @@ async fn withdrawing_deletes_hits_and_nothing_else(engine: Engine) {
         .write(|conn| {
             store::withdraw(conn, &[pseudonym(1)], now)?;
             store::withdraw(conn, &[pseudonym(1)], now)?;
-            store::delete_hits(conn, pseudonym(1))
+            store::delete_hits(conn, &[pseudonym(1)])
         })
         .unwrap();
     assert_eq!(removed, [before[1].clone()], "the ones already counted");

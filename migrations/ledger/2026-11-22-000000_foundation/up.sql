@@ -115,15 +115,8 @@ CREATE TABLE event (
     -- For hits: whether the class is final and the time cut to the hour.
     settled BOOLEAN NOT NULL DEFAULT FALSE
 );
+CREATE INDEX event_by_pseudonym ON event (pseudonym);
 CREATE INDEX event_to_settle ON event (at) WHERE pseudonym IS NULL AND class IS NOT NULL AND NOT settled;
-
--- Which events are of which recipient, up to and with the number counted as 'filed seq'. No index of event does this, because each hit of
--- many recipients would change a page of its own: events are filed many at a time, in the order of pseudonyms.
-CREATE TABLE filed (
-    pseudonym TEXT NOT NULL,
-    seq BIGINT NOT NULL,
-    PRIMARY KEY (pseudonym, seq)
-); -- on SQLite: ) WITHOUT ROWID;
 
 -- Counts per arm, projected together with the cursor.
 CREATE TABLE tally (
@@ -182,12 +175,12 @@ CREATE TABLE watch (
     settled_at BIGINT
 );
 
--- Running numbers: the last seq given, how far events are projected and filed, hits refused.
+-- Running numbers: the last seq given, the projection's cursor, hits refused.
 CREATE TABLE counter (
     name TEXT NOT NULL PRIMARY KEY,
     value BIGINT NOT NULL
 );
-INSERT INTO counter (name, value) VALUES ('event seq', 0), ('projected seq', 0), ('filed seq', 0), ('refused hits', 0), ('unrecorded hits', 0), ('stored hits', 0), ('deleted hits', 0), ('recounts', 0);
+INSERT INTO counter (name, value) VALUES ('event seq', 0), ('projected seq', 0), ('refused hits', 0), ('unrecorded hits', 0), ('stored hits', 0), ('deleted hits', 0), ('recounts', 0);
 
 -- How far states and counts are being made anew from the events; a row only while that is under way. Scope 0 stands for every campaign.
 CREATE TABLE rebuild (

@@ -6,12 +6,16 @@ use std::ops::RangeInclusive;
 
 use diesel::prelude::*;
 
+use super::filed::behind;
 use super::{Counter, counted, kind, link, multiplicity, read, whose};
 use crate::db::{DbResult, LedgerConn};
 use crate::ids::{CampaignNumber, LinkNumber, Pseudonym};
 use crate::ledger::event::{EventKind, Whose};
 use crate::ledger::schema::{event, filed};
 use crate::signal::{Class, Confidence};
+
+/// Most identifiers in one statement.
+const CHUNK: usize = 1000;
 
 /// What deriving states and counts needs of an event, and nothing else: millions of them are read at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,22 +88,24 @@ pub fn facts_of_campaign(
 pub fn facts_of_letters(conn: &mut LedgerConn, pseudonyms: &[Pseudonym], until: i64) -> DbResult<Vec<(Pseudonym, Fact, bool)>> {
     let mut found = Vec::new();
     let filed_until = counted(conn, Counter::FiledSeq)?;
-    for some in pseudonyms.chunks(1000) {
+    let columns = || (FactRow::as_select(), event::settled);
+    let mut rows: Vec<(FactRow, bool)> = Vec::new();
+    for some in pseudonyms.chunks(CHUNK) {
         let texts: Vec<String> = some.iter().map(ToString::to_string).collect();
-        let columns = || (FactRow::as_select(), event::settled);
-        let mut rows: Vec<(FactRow, bool)> = filed::table
+        let of_these = filed::table
             .inner_join(event::table.on(event::seq.eq(filed::seq)))
-            .filter(filed::pseudonym.eq_any(&texts))
+            .filter(filed::pseudonym.eq_any(texts))
             .filter(filed::seq.le(filed_until.min(until)))
-            .select(columns())
-            .load(conn.sql())?;
-        let behind = event::table.filter(event::seq.gt(filed_until)).filter(event::seq.le(until));
-        rows.extend(behind.filter(event::pseudonym.eq_any(texts)).select(columns()).load::<(FactRow, bool)>(conn.sql())?);
-        for (row, settled) in rows {
-            let fact = fact_of(&row)?;
-            if let Whose::Recipient(pseudonym) = fact.whose {
-                found.push((pseudonym, fact, settled));
-            }
+            .select(columns());
+        rows.extend(of_these.load::<(FactRow, bool)>(conn.sql())?);
+    }
+    for some in behind(conn, pseudonyms, filed_until, until)?.chunks(CHUNK) {
+        rows.extend(event::table.filter(event::seq.eq_any(some)).select(columns()).load::<(FactRow, bool)>(conn.sql())?);
+    }
+    for (row, settled) in rows {
+        let fact = fact_of(&row)?;
+        if let Whose::Recipient(pseudonym) = fact.whose {
+            found.push((pseudonym, fact, settled));
         }
     }
     Ok(found)

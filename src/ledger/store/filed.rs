@@ -1,7 +1,12 @@
 //! The only SQL of which events are whose.
 //!
-//! Whoever asks for a recipient's events asks [`filed`] for those up to the last number filed, and looks through the few behind it. That
-//! number is read first: what is filed meanwhile is then found once all the same.
+//! Cast: [`next_to_file`] and [`first_moment_behind`] (what waits), [`whose_between`], [`file`], [`note_filed`]; [`behind`] (a letter's
+//! events that are not filed), [`delete_hits`].
+//!
+//! Whoever asks for a recipient's events asks `filed` for those up to the last number filed, and looks through the few behind it. That
+//! number is read first: what is filed meanwhile is then found once all the same. It never holds an event that is gone.
+
+use std::collections::HashSet;
 
 use diesel::pg::Pg;
 use diesel::prelude::*;
@@ -15,15 +20,37 @@ use crate::ids::Pseudonym;
 use crate::ledger::event::{Event, EventKind};
 use crate::ledger::schema::{event, filed};
 
-/// The numbers of the next events to be filed: behind the first, up to the second, at most so many. The same if there is none.
+/// Most numbers in one statement.
+const CHUNK: usize = 1000;
+
+/// Events to be filed together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unfiled {
+    /// Behind this number.
+    pub from: i64,
+    /// Up to this one, which is the same if there are none.
+    pub until: i64,
+    /// Hits deleted so far: when more are, what was read of these events may be gone.
+    pub deleted: i64,
+}
+
+impl Unfiled {
+    /// How many, or a few less: numbers need not all be used.
+    pub fn many(self) -> i64 {
+        self.until - self.from
+    }
+}
+
+/// The next events to be filed, at most so many.
 ///
 /// # Errors
 /// When the ledger cannot be read.
-pub fn next_to_file(conn: &mut LedgerConn, most: i64) -> DbResult<(i64, i64)> {
+pub fn next_to_file(conn: &mut LedgerConn, most: i64) -> DbResult<Unfiled> {
+    let deleted = counted(conn, Counter::DeletedHits)?;
     let from = counted(conn, Counter::FiledSeq)?;
     // Whatever has a number up to this one is committed.
     let given = counted(conn, Counter::EventSeq)?;
-    Ok((from, given.min(from.saturating_add(most)).max(from)))
+    Ok(Unfiled { from, until: given.min(from.saturating_add(most)).max(from), deleted })
 }
 
 /// When the first event behind a number happened; none: there is none.
@@ -39,7 +66,7 @@ pub fn first_moment_behind(conn: &mut LedgerConn, from: i64) -> DbResult<Option<
 ///
 /// # Errors
 /// When the ledger cannot be read.
-pub fn whose_between(conn: &mut LedgerConn, (from, until): (i64, i64)) -> DbResult<Vec<(Pseudonym, i64)>> {
+pub fn whose_between(conn: &mut LedgerConn, from: i64, until: i64) -> DbResult<Vec<(Pseudonym, i64)>> {
     let rows: Vec<(String, i64)> = event::table
         .filter(event::seq.gt(from))
         .filter(event::seq.le(until))
@@ -52,11 +79,16 @@ pub fn whose_between(conn: &mut LedgerConn, (from, until): (i64, i64)) -> DbResu
 const FILE: &str = "INSERT INTO filed (pseudonym, seq) VALUES (?, ?) ON CONFLICT DO NOTHING";
 const FILE_ARRAYS: &str = "INSERT INTO filed (pseudonym, seq) SELECT * FROM unnest($1, $2) ON CONFLICT DO NOTHING";
 
-/// Files events; what is filed already stays so. Nobody takes note of it before [`note_filed`].
+/// Files some of those events; what is filed already stays so, and nobody takes note of it before [`note_filed`]. `false`, and nothing is
+/// done, when others have filed them, or hits were deleted since they were read. Call inside a transaction.
 ///
 /// # Errors
 /// When the ledger cannot be written.
-pub fn file(conn: &mut LedgerConn, events: &[(Pseudonym, i64)]) -> DbResult<()> {
+pub fn file(conn: &mut LedgerConn, unfiled: Unfiled, events: &[(Pseudonym, i64)]) -> DbResult<bool> {
+    // Adding nothing locks the counter's row, which a withdrawal does too before it deletes.
+    if count(conn, Counter::FiledSeq, 0)? != unfiled.from || counted(conn, Counter::DeletedHits)? != unfiled.deleted {
+        return Ok(false);
+    }
     match conn.sql() {
         AnyConnection::Sqlite(sqlite) => {
             for (pseudonym, seq) in events {
@@ -72,51 +104,70 @@ pub fn file(conn: &mut LedgerConn, events: &[(Pseudonym, i64)]) -> DbResult<()> 
                 .execute(postgres)?;
         }
     }
-    Ok(())
+    Ok(true)
 }
 
-const FORGET_WITHDRAWN: &str = "DELETE FROM filed WHERE pseudonym IN (SELECT pseudonym FROM withdrawal) AND seq > ? AND seq <= ? \
-     AND NOT EXISTS (SELECT 1 FROM event WHERE event.seq = filed.seq)";
-
-/// Notes that all events behind one number and up to another are filed, unless another node did. Call inside a transaction.
+/// Notes that all of those events are filed, unless others did. Call inside a transaction.
 ///
 /// # Errors
 /// When the ledger cannot be written.
-pub fn note_filed(conn: &mut LedgerConn, (from, until): (i64, i64)) -> DbResult<()> {
-    // Adding nothing locks the counter's row.
-    if count(conn, Counter::FiledSeq, 0)? == from {
-        // Removed after they were read here.
-        Fixed::new(FORGET_WITHDRAWN, [Value::Number(from), Value::Number(until)]).run(conn)?;
-        count(conn, Counter::FiledSeq, until - from)?;
+pub fn note_filed(conn: &mut LedgerConn, unfiled: Unfiled) -> DbResult<()> {
+    if count(conn, Counter::FiledSeq, 0)? == unfiled.from {
+        count(conn, Counter::FiledSeq, unfiled.many())?;
     }
     Ok(())
 }
 
-/// Every hit of this recipient, removed; answers the ones removed that the projection has seen, so that counts can be taken back. Call
+/// Takes nothing for filed any more, so that all is filed again.
+///
+/// # Errors
+/// When the ledger cannot be written.
+pub fn file_again(conn: &mut LedgerConn) -> DbResult<()> {
+    super::set_counter(conn, Counter::FiledSeq, 0)
+}
+
+/// Numbers of these recipients' events behind one number and up to another, in order. The few that are not filed are looked through here:
+/// PostgreSQL, once it keeps the plan of a statement, would compare each of them with each of the recipients.
+pub(super) fn behind(conn: &mut LedgerConn, pseudonyms: &[Pseudonym], from: i64, until: i64) -> DbResult<Vec<i64>> {
+    let all: HashSet<Pseudonym> = pseudonyms.iter().copied().collect();
+    let mut numbers: Vec<i64> =
+        whose_between(conn, from, until)?.into_iter().filter(|(whose, _)| all.contains(whose)).map(|(_, seq)| seq).collect();
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// Every hit of these recipients, removed; answers the ones removed that the projection has seen, so that counts can be taken back. Call
 /// inside a transaction that lets no hits be added.
 ///
 /// # Errors
 /// When the ledger cannot be written.
-pub fn delete_hits(conn: &mut LedgerConn, pseudonym: Pseudonym) -> DbResult<Vec<Event>> {
+pub fn delete_hits(conn: &mut LedgerConn, pseudonyms: &[Pseudonym]) -> DbResult<Vec<Event>> {
     let cursor = counted(conn, Counter::ProjectedSeq)?;
-    // Locked: what is filed is noted before this, and then removed here, or afterwards without what is removed here.
+    // Locked: what is being filed is there before this and removed with the events, or not filed at all.
     let filed_until = count(conn, Counter::FiledSeq, 0)?;
-    let text = pseudonym.to_string();
     let kinds = [EventKind::Open.as_str(), EventKind::Click.as_str()];
-    let mut rows: Vec<EventRow> = filed::table
-        .inner_join(event::table.on(event::seq.eq(filed::seq)))
-        .filter(filed::pseudonym.eq(&text))
-        .filter(filed::seq.le(filed_until))
-        .filter(event::kind.eq_any(kinds))
-        .select(EventRow::as_select())
-        .load(conn.sql())?;
-    let behind = event::table.filter(event::seq.gt(filed_until)).filter(event::pseudonym.eq(&text)).filter(event::kind.eq_any(kinds));
-    rows.extend(behind.select(EventRow::as_select()).load::<EventRow>(conn.sql())?);
+    let mut rows: Vec<EventRow> = Vec::new();
+    for some in pseudonyms.chunks(CHUNK) {
+        let texts: Vec<String> = some.iter().map(ToString::to_string).collect();
+        let found = filed::table
+            .inner_join(event::table.on(event::seq.eq(filed::seq)))
+            .filter(filed::pseudonym.eq_any(texts))
+            .filter(filed::seq.le(filed_until))
+            .filter(event::kind.eq_any(kinds))
+            .select(EventRow::as_select());
+        rows.extend(found.load::<EventRow>(conn.sql())?);
+    }
+    for some in behind(conn, pseudonyms, filed_until, i64::MAX)?.chunks(CHUNK) {
+        let found = event::table.filter(event::seq.eq_any(some)).filter(event::kind.eq_any(kinds)).select(EventRow::as_select());
+        rows.extend(found.load::<EventRow>(conn.sql())?);
+    }
     count(conn, Counter::DeletedHits, i64::try_from(rows.len()).unwrap_or_default())?;
-    let numbers: Vec<i64> = rows.iter().map(|row| row.seq).collect();
-    for some in numbers.chunks(1000) {
-        diesel::delete(filed::table.filter(filed::pseudonym.eq(&text)).filter(filed::seq.eq_any(some))).execute(conn.sql())?;
-        diesel::delete(event::table.filter(event::seq.eq_any(some))).execute(conn.sql())?;
+    for some in rows.chunks(CHUNK) {
+        let numbers = || some.iter().map(|row| row.seq);
+        let texts: HashSet<&str> = some.iter().filter_map(|row| row.pseudonym.as_deref()).collect();
+        let entries = filed::table.filter(filed::pseudonym.eq_any(texts)).filter(filed::seq.eq_any(numbers()));
+        diesel::delete(entries).execute(conn.sql())?;
+        diesel::delete(event::table.filter(event::seq.eq_any(numbers()))).execute(conn.sql())?;
     }
     rows.into_iter().filter(|row| row.seq <= cursor).map(event_of).collect()
 }

@@ -9,10 +9,11 @@ use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 use jiff::Timestamp;
 
+use super::filed::behind;
 use super::{Counter, EventRow, counted, event_of, read};
 use crate::db::{DbResult, LedgerConn};
 use crate::ids::{CampaignNumber, Pseudonym};
-use crate::ledger::event::{Event, EventKind};
+use crate::ledger::event::{Event, EventKind, Whose};
 use crate::ledger::schema::{event, filed, subject};
 use crate::signal::{Reasons, Verdict};
 
@@ -139,39 +140,36 @@ type Extra = (Option<String>, Option<String>, Option<i32>, bool);
 pub fn letters(conn: &mut LedgerConn, pseudonyms: &[Pseudonym], until: i64) -> DbResult<LetterEvents> {
     let mut found: LetterEvents = HashMap::with_capacity(pseudonyms.len());
     let filed_until = counted(conn, Counter::FiledSeq)?;
+    let columns = || (EventRow::as_select(), (event::class0, event::confidence0, event::reasons0, event::settled));
+    let mut rows: Vec<(EventRow, Extra)> = Vec::new();
     for some in pseudonyms.chunks(CHUNK) {
-        let by_text: HashMap<String, Pseudonym> = some.iter().map(|one| (one.to_string(), *one)).collect();
-        let columns = || (EventRow::as_select(), (event::class0, event::confidence0, event::reasons0, event::settled));
-        let mut rows: Vec<(EventRow, Extra)> = filed::table
+        let texts: Vec<String> = some.iter().map(ToString::to_string).collect();
+        let of_these = filed::table
             .inner_join(event::table.on(event::seq.eq(filed::seq)))
-            .filter(filed::pseudonym.eq_any(by_text.keys()))
+            .filter(filed::pseudonym.eq_any(texts))
             .filter(filed::seq.le(filed_until.min(until)))
             .order(event::seq)
-            .select(columns())
-            .load(conn.sql())?;
-        let behind = event::table.filter(event::seq.gt(filed_until)).filter(event::seq.le(until));
-        rows.extend(
-            behind
-                .filter(event::pseudonym.eq_any(by_text.keys()))
-                .order(event::seq)
-                .select(columns())
-                .load::<(EventRow, Extra)>(conn.sql())?,
-        );
-        for (row, (class, confidence, reasons, settled)) in rows {
-            let (seq, whose) = (row.seq, row.pseudonym.as_ref().and_then(|text| by_text.get(text)).copied());
-            let event = event_of(row)?;
-            let first = match (event.hit, class, confidence) {
-                (Some(hit), Some(class), Some(confidence)) => Some(Verdict {
-                    class: read("a class", &class)?,
-                    confidence: read("a confidence", &confidence)?,
-                    reasons: Reasons(u16::try_from(reasons.unwrap_or_default()).unwrap_or_default()),
-                    ruleset: hit.verdict.ruleset,
-                }),
-                (hit, _, _) => hit.map(|hit| hit.verdict),
-            };
-            if let Some(whose) = whose {
-                found.entry(whose).or_default().push(JudgedHit { seq, event, first, settled });
-            }
+            .select(columns());
+        rows.extend(of_these.load::<(EventRow, Extra)>(conn.sql())?);
+    }
+    for some in behind(conn, pseudonyms, filed_until, until)?.chunks(CHUNK) {
+        let of_these = event::table.filter(event::seq.eq_any(some)).order(event::seq).select(columns());
+        rows.extend(of_these.load::<(EventRow, Extra)>(conn.sql())?);
+    }
+    for (row, (class, confidence, reasons, settled)) in rows {
+        let seq = row.seq;
+        let event = event_of(row)?;
+        let first = match (event.hit, class, confidence) {
+            (Some(hit), Some(class), Some(confidence)) => Some(Verdict {
+                class: read("a class", &class)?,
+                confidence: read("a confidence", &confidence)?,
+                reasons: Reasons(u16::try_from(reasons.unwrap_or_default()).unwrap_or_default()),
+                ruleset: hit.verdict.ruleset,
+            }),
+            (hit, _, _) => hit.map(|hit| hit.verdict),
+        };
+        if let Whose::Recipient(pseudonym) = event.whose {
+            found.entry(pseudonym).or_default().push(JudgedHit { seq, event, first, settled });
         }
     }
     Ok(found)
