@@ -218,7 +218,7 @@ const POSTGRES_CONNECTIONS: u32 = 8;
 /// Kilobytes of pages that a connection of SQLite keeps. The system keeps them too: readers need few of their own, who writes needs those
 /// that are changed again and again.
 const READERS_CACHE: u32 = 1000;
-const WRITERS_CACHE: u32 = 12_000;
+const WRITERS_CACHE: u32 = 10_000;
 /// How long a caller waits for a free connection, and a SQLite statement for a lock held by another process.
 const WAIT: Duration = Duration::from_secs(30);
 
