@@ -24,7 +24,8 @@
 //! **A pixel hit.** `GET /o/{token}.gif` → `web::front` → [`tracking::hit`]: the token is opened without a database (forged: the
 //! same image, nothing stored), [`signal::client`] reduces address and user agent to a few closed values and drops them →
 //! [`tracking::intake`]: one writer appends what has gathered to the spool, one flush for all, and acknowledges the group → the gif.
-//! Behind it [`tracking::loader`] moves hits to the ledger, exactly once. A redirect is the same walk; its target comes from the
+//! Behind it [`tracking::loader`] moves hits to the ledger, exactly once; later, many at a time, [`ledger::filing`] makes them findable by
+//! recipient. A redirect is the same walk; its target comes from the
 //! campaign's frozen link table in memory, never from the request. With the database there or away, nothing of this differs.
 //!
 //! **A subscriber, from CSV to mail.** [`vault::import`] (every line accounted for) → [`bridge::launch`]: roster, a fresh random
