@@ -326,7 +326,7 @@ async fn send(
     }
     let accepted = sent.as_ref().map_or(0, |report| report.accepted);
     let not_taken = count.saturating_sub(usize::try_from(accepted).unwrap_or_default());
-    {
+    if day.is_some() && not_taken > 0 {
         let (lab, relay) = (lab.clone(), relay.clone());
         blocking(move || refund(&lab, &relay, day, not_taken)).await?;
     }

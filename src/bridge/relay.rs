@@ -2,17 +2,18 @@
 //!
 //! Exactly once by the outcome's id: the ledger passes over what it has, and only then the outcome goes. Run it as often as you like.
 
-use crate::db::{DbResult, LedgerDb, VaultDb};
+use crate::db::{DbError, DbResult, LedgerDb, VaultDb};
 use crate::delivery::mailing::{Outcome, OutcomeKind};
 use crate::delivery::store as deliveries;
 use crate::ids::RecordingMode;
 use crate::ledger::event::{Event, EventKind, Whose};
-use crate::ledger::store as events;
+use crate::ledger::projection;
+use crate::ledger::store::{self as events, Counter};
 
-/// Most outcomes copied in one step.
-pub const STEP: i64 = 2000;
+/// Most outcomes copied in one step: as many as are counted in one.
+pub const STEP: i64 = projection::STEP;
 
-/// Copies the next outcomes; answers how many, 0 when nothing is left.
+/// Copies the next outcomes and counts them; answers how many, 0 when nothing is left.
 pub fn relay(vault: &VaultDb, ledger: &LedgerDb) -> DbResult<usize> {
     let outcomes = vault.read(|conn| deliveries::outcomes_waiting(conn, STEP))?;
     if outcomes.is_empty() {
@@ -20,12 +21,19 @@ pub fn relay(vault: &VaultDb, ledger: &LedgerDb) -> DbResult<usize> {
     }
     let facts: Vec<Event> = outcomes.iter().map(event).collect();
     ledger.write(|conn| {
+        // Adding nothing locks the event numbers before anything else is.
+        let before = events::count(conn, Counter::EventSeq, 0)?;
         // Whoever agreed to less between enrolment and sending got a letter that measures less: no missing click of theirs means "no".
         for mode in RecordingMode::ALL {
             let made_so = outcomes.iter().filter(|outcome| outcome.recording == Some(mode)).map(|outcome| outcome.pseudonym);
             events::lower_recording(conn, &made_so.collect::<Vec<_>>(), mode)?;
         }
-        events::append(conn, &facts)
+        let new = events::append(conn, &facts)?;
+        // Usual: all are new, nothing waits. Otherwise they are counted from what is stored, a little later.
+        if new == facts.len() {
+            projection::follow(conn, &facts, before)?;
+        }
+        Ok::<_, DbError>(())
     })?;
     vault.write_soon(|conn| deliveries::forget_relayed(conn, &outcomes))?;
     Ok(outcomes.len())

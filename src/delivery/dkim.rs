@@ -17,7 +17,7 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair
 use data_encoding::BASE64;
 use jiff::Timestamp;
 
-use canonical::{Header, relaxed_body, relaxed_header, split};
+use canonical::{Header, relax_header, relaxed_body, split};
 
 /// Headers a signature covers where the message has them. `From` stands twice: a second one added on the way breaks the signature.
 const SIGNED: [&str; 14] = [
@@ -188,7 +188,7 @@ impl DkimKey {
         value.names(&names);
         value.tag(&format!("bh={body_hash};"));
         value.tag_on_a_new_line("b=");
-        signed.extend_from_slice(&relaxed_header(value.text.as_bytes()));
+        relax_header(value.text.as_bytes(), &mut signed);
         let signature = match &self.signer {
             Signer::Rsa(key) => {
                 let mut signature = vec![0; key.public_modulus_len()];
@@ -233,7 +233,7 @@ fn chosen<'a>(headers: &[Header<'a>]) -> (Vec<&'static str>, Vec<u8>) {
             names.push(name);
         }
         if let Some(header) = header {
-            signed.extend_from_slice(&relaxed_header(header.bytes));
+            relax_header(header.bytes, &mut signed);
             signed.extend_from_slice(b"\r\n");
         }
         previous = name;

@@ -1,8 +1,10 @@
 //! What a signature covers: the relaxed forms of headers and body (RFC 6376 §3.4.2, §3.4.4).
 //!
-//! Cast: [`split`] (a message in [`Header`]s and body), [`relaxed_header`], [`relaxed_body`].
+//! Cast: [`split`] (a message in [`Header`]s and body), [`relax_header`], [`relaxed_body`].
 //!
 //! Bytes in, bytes out; it never decodes anything.
+
+use std::borrow::Cow;
 
 /// A header as it stands in the message, folds included, without the CRLF at its end.
 #[derive(Debug, Clone, Copy)]
@@ -39,74 +41,65 @@ fn header_length(text: &[u8]) -> usize {
     text.len()
 }
 
-/// Name in lower case, the value unfolded with single spaces and none at its ends; no CRLF.
-pub(super) fn relaxed_header(header: &[u8]) -> Vec<u8> {
+/// Appends a header's name in lower case and its value, unfolded with single spaces and none at its ends; no CRLF.
+pub(super) fn relax_header(header: &[u8], relaxed: &mut Vec<u8>) {
     let colon = header.iter().position(|&byte| byte == b':').unwrap_or(header.len());
     let (name, value) = header.split_at(colon);
-    let mut relaxed = name.trim_ascii_end().to_ascii_lowercase();
+    relaxed.reserve(header.len() + 1);
+    relaxed.extend(name.trim_ascii_end().iter().map(u8::to_ascii_lowercase));
     relaxed.push(b':');
-    let start = relaxed.len();
-    let mut space = false;
-    for &byte in value.get(1..).unwrap_or_default() {
-        match byte {
-            b' ' | b'\t' | b'\r' | b'\n' => space = true,
-            _ => {
-                if space && relaxed.len() > start {
-                    relaxed.push(b' ');
-                }
-                space = false;
-                relaxed.push(byte);
-            }
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+    let words = value.get(1..).unwrap_or_default().split(is_space).filter(|word| !word.is_empty());
+    for (number, word) in words.enumerate() {
+        if number > 0 {
+            relaxed.push(b' ');
         }
+        relaxed.extend_from_slice(word);
     }
-    relaxed
 }
 
 /// Runs of spaces and tabs as one space, none at the end of a line, no empty lines at the end; CRLF at the end of any text.
-pub(super) fn relaxed_body(body: &[u8]) -> Vec<u8> {
+pub(super) fn relaxed_body(body: &[u8]) -> Cow<'_, [u8]> {
+    if is_relaxed(body) {
+        return Cow::Borrowed(body);
+    }
     let mut relaxed = Vec::with_capacity(body.len() + 2);
     let mut content_ends = 0;
-    let mut rest = body;
-    while !rest.is_empty() {
-        let end = rest.iter().position(|&byte| byte == b'\n').unwrap_or(rest.len());
-        let (line, after) = rest.split_at(end);
+    for line in body.strip_suffix(b"\n").unwrap_or(body).split(|&byte| byte == b'\n') {
         relax_line(line.strip_suffix(b"\r").unwrap_or(line), &mut relaxed);
         let has_text = relaxed.last().is_some_and(|&last| last != b'\n');
         relaxed.extend_from_slice(b"\r\n");
         if has_text {
             content_ends = relaxed.len();
         }
-        rest = after.get(1..).unwrap_or_default();
     }
     relaxed.truncate(content_ends);
-    relaxed
+    Cow::Owned(relaxed)
+}
+
+/// Whether nothing would change. All is looked at in any case: so sixteen bytes take as long as one, and nearly every letter is so.
+fn is_relaxed(body: &[u8]) -> bool {
+    let pairs = body.iter().zip(body.get(1..).unwrap_or_default());
+    let is_so = pairs.fold(true, |all, (&first, &second)| {
+        all & ((first == b'\r') == (second == b'\n')) & (first != b'\t') & !((first == b' ') & ((second == b' ') | (second == b'\r')))
+    });
+    is_so && !body.starts_with(b"\n") && !body.ends_with(b"\n\r\n") && body != b"\r\n" && (body.is_empty() || body.ends_with(b"\r\n"))
 }
 
 fn relax_line(line: &[u8], relaxed: &mut Vec<u8>) {
-    let is_space = |byte: u8| matches!(byte, b' ' | b'\t');
-    let line = line.iter().rposition(|&byte| !is_space(byte)).map_or(&line[..0], |last| &line[..=last]);
-    // Nearly every line of a letter is relaxed already.
-    let mut after_space = false;
-    let needs_work = line.iter().any(|&byte| {
-        let bad = byte == b'\t' || (after_space && byte == b' ');
-        after_space = byte == b' ';
-        bad
-    });
-    if !needs_work {
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let line = line.iter().rposition(|byte| !is_space(byte)).map_or(&line[..0], |last| &line[..=last]);
+    let pairs = line.iter().zip(line.get(1..).unwrap_or_default());
+    if pairs.fold(true, |all, (&first, &second)| all & (first != b'\t') & !((first == b' ') & (second == b' '))) {
         relaxed.extend_from_slice(line);
         return;
     }
-    let mut space = false;
-    for &byte in line {
-        if is_space(byte) {
-            space = true;
-            continue;
-        }
-        if space {
-            relaxed.push(b' ');
-        }
-        space = false;
-        relaxed.push(byte);
+    let mut words = line.split(is_space);
+    // A line may begin with a space.
+    relaxed.extend_from_slice(words.next().unwrap_or_default());
+    for word in words.filter(|word| !word.is_empty()) {
+        relaxed.push(b' ');
+        relaxed.extend_from_slice(word);
     }
 }
 
@@ -124,7 +117,9 @@ mod tests {
             ("X:", "x:"),
             ("List-Id:\r\n <news.example.org>", "list-id:<news.example.org>"),
         ] {
-            assert_eq!(String::from_utf8(relaxed_header(header.as_bytes())).unwrap(), expected, "{header:?}");
+            let mut relaxed = b"before;".to_vec();
+            relax_header(header.as_bytes(), &mut relaxed);
+            assert_eq!(String::from_utf8(relaxed).unwrap(), format!("before;{expected}"), "{header:?}");
         }
     }
 
@@ -140,7 +135,33 @@ mod tests {
             ("a\r\n\r\nb\r\n", "a\r\n\r\nb\r\n"),
             ("tab\there\r\n", "tab here\r\n"),
         ] {
-            assert_eq!(String::from_utf8(relaxed_body(body.as_bytes())).unwrap(), expected, "{body:?}");
+            assert_eq!(String::from_utf8_lossy(&relaxed_body(body.as_bytes())), expected, "{body:?}");
+        }
+    }
+
+    /// Step by step as RFC 6376 §3.4.4 says it, for text whose lines end in CRLF.
+    fn relaxed_slowly(body: &str) -> String {
+        let mut relaxed = body.replace('\t', " ");
+        for (from, to) in [("  ", " "), (" \r\n", "\r\n")] {
+            while relaxed.contains(from) {
+                relaxed = relaxed.replace(from, to);
+            }
+        }
+        let relaxed = relaxed.strip_suffix(' ').unwrap_or(&relaxed).trim_end_matches("\r\n");
+        if relaxed.is_empty() { String::new() } else { format!("{relaxed}\r\n") }
+    }
+
+    #[test]
+    fn every_short_body_is_relaxed_and_what_is_so_already_is_borrowed() {
+        const PIECES: [&str; 4] = ["x", " ", "\t", "\r\n"];
+        for length in 0..=7 {
+            for number in 0..4_usize.pow(length) {
+                let body: String = (0..length).map(|place| PIECES[number / 4_usize.pow(place) % 4]).collect();
+                let expected = relaxed_slowly(&body);
+                let relaxed = relaxed_body(body.as_bytes());
+                assert_eq!(String::from_utf8_lossy(&relaxed), expected, "{body:?}");
+                assert_eq!(matches!(relaxed, Cow::Borrowed(_)), body == expected, "{body:?}");
+            }
         }
     }
 

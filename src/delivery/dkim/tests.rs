@@ -79,14 +79,14 @@ fn verifies(key: &DkimKey, message: &[u8]) -> bool {
     for name in tag(message, "h").split(':') {
         let before = taken.iter().filter(|known| known.eq_ignore_ascii_case(name)).count();
         if let Some(header) = headers.iter().rev().filter(|header| header.name.eq_ignore_ascii_case(name)).nth(before) {
-            signed.extend_from_slice(&relaxed_header(header.bytes));
+            relax_header(header.bytes, &mut signed);
             signed.extend_from_slice(b"\r\n");
         }
         taken.push(name.to_owned());
     }
     let own = headers[0].bytes;
     let b = own.windows(4).rposition(|bytes| bytes == b"\n b=").unwrap() + 4;
-    signed.extend_from_slice(&relaxed_header(&own[..b]));
+    relax_header(&own[..b], &mut signed);
     let signature = BASE64.decode(tag(message, "b").as_bytes()).unwrap();
     match &key.signer {
         Signer::Rsa(pair) => {

@@ -103,32 +103,35 @@ fn quoted_printable(text: &str, encoded: &mut Vec<u8>) {
 fn encode_line(line: &[u8], encoded: &mut Vec<u8>) {
     let mut column = 0;
     let mut rest = line;
-    while let Some((&first, after)) = rest.split_first() {
-        let ends_in_space = after.is_empty() && matches!(first, b' ' | b'\t');
-        let starts_badly = column == 0 && (first == b'.' || rest.starts_with(b"From "));
-        if !is_literal(first) || ends_in_space || starts_badly {
-            if column + 3 > LINE {
+    loop {
+        let run = literal_run(rest);
+        // A space at the very end of the line is left for the escape below.
+        let run = if run == rest.len() && matches!(rest.last(), Some(b' ' | b'\t')) { run - 1 } else { run };
+        let (mut literal, remaining) = rest.split_at(run);
+        while let Some(&first) = literal.first() {
+            if column == LINE {
                 encoded.extend_from_slice(b"=\r\n");
                 column = 0;
             }
-            encoded.extend_from_slice(&escape(first));
-            column += 3;
-            rest = after;
-            continue;
+            let starts_badly = column == 0 && (first == b'.' || literal.starts_with(b"From "));
+            let (piece, left) = literal.split_at(if starts_badly { 1 } else { literal.len().min(LINE - column) });
+            if starts_badly {
+                encoded.extend_from_slice(&escape(first));
+                column = 3;
+            } else {
+                encoded.extend_from_slice(piece);
+                column += piece.len();
+            }
+            literal = left;
         }
-        if column == LINE {
+        let Some((&first, after)) = remaining.split_first() else { return };
+        if column + 3 > LINE {
             encoded.extend_from_slice(b"=\r\n");
             column = 0;
-            continue;
         }
-        let within = rest.get(..LINE - column).unwrap_or(rest);
-        let run = literal_run(within);
-        // A space at the very end of the line is left for the escape above.
-        let run = if run == rest.len() && matches!(rest.last(), Some(b' ' | b'\t')) { run - 1 } else { run };
-        let (literal, remaining) = rest.split_at(run);
-        encoded.extend_from_slice(literal);
-        column += run;
-        rest = remaining;
+        encoded.extend_from_slice(&escape(first));
+        column += 3;
+        rest = after;
     }
 }
 

@@ -120,7 +120,7 @@ pub(super) fn free(conn: &mut VaultConn, owner: &str, but: Option<&str>) -> DbRe
 /// dot may have been sent and of which nothing else is known is unknown, the rest is queued again. Answers how many of the latter two,
 /// the unknown last.
 pub(super) fn settle(conn: &mut VaultConn, owner: &str, now: Timestamp, mint: Mint, changes: &mut Changes) -> DbResult<(usize, usize)> {
-    let at_dot: Option<Option<String>> = lease::table.find(owner).select(lease::at_dot).first(conn.sql()).optional()?;
+    let at_dot: Option<Option<String>> = lease::table.find(owner).select(lease::at_dot).get_result(conn.sql()).optional()?;
     fold(conn, owner, changes)?;
     let mut unknown = 0;
     if let Some(id) = at_dot.flatten() {
