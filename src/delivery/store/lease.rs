@@ -29,9 +29,12 @@ const TAKE: &str = "UPDATE mailing SET state = 'leased', lease_owner = ? WHERE i
      (SELECT id FROM mailing WHERE campaign = ? AND state = 'queued' AND due_at <= ? ORDER BY due_at, position LIMIT ? + 0) \
      RETURNING due_at, position, id, campaign, subscriber_id, pseudonym, variant, part, provider, recording, attempts, first_attempt_at";
 
-/// What another node is taking at this moment is passed over instead of waited for.
-const DUE: &str = "SELECT due_at, position, id FROM mailing WHERE campaign = ? AND state = 'queued' AND due_at <= ? \
-     ORDER BY due_at, position LIMIT ? FOR UPDATE SKIP LOCKED";
+/// What another node is taking at this moment is passed over instead of waited for. Materialized, so that it is asked for once and not
+/// for each row.
+const TAKE_LOCKED: &str = "WITH due AS MATERIALIZED (SELECT id FROM mailing WHERE campaign = ? AND state = 'queued' AND due_at <= ? \
+     ORDER BY due_at, position LIMIT ? FOR UPDATE SKIP LOCKED) \
+     UPDATE mailing SET state = 'leased', lease_owner = ? FROM due WHERE mailing.id = due.id \
+     RETURNING due_at, position, mailing.id, campaign, subscriber_id, pseudonym, variant, part, provider, recording, attempts, first_attempt_at";
 
 const DUE_OF_PROVIDER: &str = "SELECT due_at, position, id FROM mailing WHERE campaign = ? AND provider = ? AND state = 'queued' \
      AND due_at <= ? ORDER BY due_at, position LIMIT ? + 0";
@@ -58,8 +61,8 @@ pub fn lease(
             Fixed::<LeasedTypes>::new(TAKE, values).load(sqlite)?
         }
         AnyConnection::Postgres(postgres) => {
-            let due: Vec<Candidate> = Fixed::<(BigInt, BigInt, Text)>::new(DUE, due()).load(postgres)?;
-            take(conn, &due, owner)?
+            let values: Vec<Value<'_>> = due().into_iter().chain([Value::Text(owner)]).collect();
+            Fixed::<LeasedTypes>::new(TAKE_LOCKED, values).load(postgres)?
         }
     };
     held(conn, key, rows, owner, until)
@@ -279,14 +282,15 @@ pub fn leases_open(conn: &mut VaultConn) -> DbResult<(i64, i64)> {
     Ok((letters, lease::table.count().get_result(conn.sql())?))
 }
 
-const NEXT_DUE: &str = "SELECT MIN(due_at) FROM mailing WHERE campaign = ? AND state = 'queued'";
+/// The head of the queue, found as [`TAKE`] finds it. Asked for the smallest, PostgreSQL may read the whole table while that is not analysed.
+const NEXT_DUE: &str = "SELECT due_at FROM mailing WHERE campaign = ? AND state = 'queued' ORDER BY due_at, position LIMIT 1";
 
 /// When the next mailing of a campaign is due, if any is queued.
 pub fn next_due(conn: &mut VaultConn, campaign: CampaignNumber) -> DbResult<Option<Timestamp>> {
-    let next = Fixed::<Nullable<BigInt>>::new(NEXT_DUE, [Value::Number(i64::from(campaign.0))]);
+    let next = Fixed::<BigInt>::new(NEXT_DUE, [Value::Number(i64::from(campaign.0))]);
     let earliest: Option<i64> = match conn.sql() {
-        AnyConnection::Sqlite(sqlite) => next.get_result(sqlite)?,
-        AnyConnection::Postgres(postgres) => next.get_result(postgres)?,
+        AnyConnection::Sqlite(sqlite) => next.get_result(sqlite).optional()?,
+        AnyConnection::Postgres(postgres) => next.get_result(postgres).optional()?,
     };
     earliest.map(moment).transpose()
 }
