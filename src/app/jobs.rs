@@ -34,8 +34,8 @@ pub use crate::app::sending::{Worked, Worker, work};
 
 /// How long between rounds when nobody nudges.
 const ROUND: Duration = Duration::from_millis(500);
-/// How long between rounds that left nothing behind them: while letters leave or are read there is always a little to do, and looking at
-/// everything costs more than doing it.
+/// How long between rounds that left nothing behind them: while letters are read there is always a little to do, and looking at everything
+/// costs more than doing it.
 const BUSY_ROUND: Duration = Duration::from_millis(100);
 /// How long after its end a campaign's letters may still come back from a worker: leases end long before.
 const CLOSED_LATELY: SignedDuration = SignedDuration::from_hours(48);
@@ -55,9 +55,9 @@ const UNFILED: SignedDuration = SignedDuration::from_mins(2);
 /// What a round of [`tidy`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Tidied {
-    /// Outcomes copied to the ledger.
+    /// Outcomes copied to the ledger, and usually counted there at once.
     pub relayed: usize,
-    /// Events folded into states and counts.
+    /// Events that were not counted when they were stored, folded into states and counts.
     pub projected: usize,
     /// Letters whose hits were judged together, and shared hits whose times were cut.
     pub judged: usize,

@@ -21,8 +21,9 @@ pub fn relay(vault: &VaultDb, ledger: &LedgerDb) -> DbResult<usize> {
     }
     let facts: Vec<Event> = outcomes.iter().map(event).collect();
     ledger.write(|conn| {
-        // Adding nothing locks the event numbers before anything else is.
+        // Adding nothing locks: event numbers, cursor, recipients, in this order as everywhere.
         let before = events::count(conn, Counter::EventSeq, 0)?;
+        events::count(conn, Counter::ProjectedSeq, 0)?;
         // Whoever agreed to less between enrolment and sending got a letter that measures less: no missing click of theirs means "no".
         for mode in RecordingMode::ALL {
             let made_so = outcomes.iter().filter(|outcome| outcome.recording == Some(mode)).map(|outcome| outcome.pseudonym);

@@ -52,7 +52,7 @@ pub fn advance(db: &LedgerDb) -> DbResult<usize> {
 /// Folds events in the transaction that has just appended them under the numbers from behind `before` on, all of them new. Answers
 /// `false`, and folds nothing, while earlier ones wait: then it is [`advance`]'s turn.
 pub fn follow(conn: &mut LedgerConn, events: &[Event], before: i64) -> DbResult<bool> {
-    // Adding nothing locks the cursor's row, as above; whoever needs both locks takes that of the event numbers first.
+    // Adding nothing locks the cursor's row, as above. Whoever needs more locks takes them in this order: event numbers, cursor, recipients.
     if store::count(conn, Counter::ProjectedSeq, 0)? != before {
         return Ok(false);
     }

@@ -29,12 +29,10 @@ const TAKE: &str = "UPDATE mailing SET state = 'leased', lease_owner = ? WHERE i
      (SELECT id FROM mailing WHERE campaign = ? AND state = 'queued' AND due_at <= ? ORDER BY due_at, position LIMIT ? + 0) \
      RETURNING due_at, position, id, campaign, subscriber_id, pseudonym, variant, part, provider, recording, attempts, first_attempt_at";
 
-/// What another node is taking at this moment is passed over instead of waited for. Materialized, so that it is asked for once and not
-/// for each row.
-const TAKE_LOCKED: &str = "WITH due AS MATERIALIZED (SELECT id FROM mailing WHERE campaign = ? AND state = 'queued' AND due_at <= ? \
-     ORDER BY due_at, position LIMIT ? FOR UPDATE SKIP LOCKED) \
-     UPDATE mailing SET state = 'leased', lease_owner = ? FROM due WHERE mailing.id = due.id \
-     RETURNING due_at, position, mailing.id, campaign, subscriber_id, pseudonym, variant, part, provider, recording, attempts, first_attempt_at";
+/// What another node is taking at this moment is passed over instead of waited for. Not one statement with the update: prepared once for
+/// any limit, that may be planned to read the whole table.
+const DUE: &str = "SELECT due_at, position, id FROM mailing WHERE campaign = ? AND state = 'queued' AND due_at <= ? \
+     ORDER BY due_at, position LIMIT ? FOR UPDATE SKIP LOCKED";
 
 const DUE_OF_PROVIDER: &str = "SELECT due_at, position, id FROM mailing WHERE campaign = ? AND provider = ? AND state = 'queued' \
      AND due_at <= ? ORDER BY due_at, position LIMIT ? + 0";
@@ -61,8 +59,8 @@ pub fn lease(
             Fixed::<LeasedTypes>::new(TAKE, values).load(sqlite)?
         }
         AnyConnection::Postgres(postgres) => {
-            let values: Vec<Value<'_>> = due().into_iter().chain([Value::Text(owner)]).collect();
-            Fixed::<LeasedTypes>::new(TAKE_LOCKED, values).load(postgres)?
+            let due: Vec<Candidate> = Fixed::<(BigInt, BigInt, Text)>::new(DUE, due()).load(postgres)?;
+            take(conn, &due, owner)?
         }
     };
     held(conn, key, rows, owner, until)
