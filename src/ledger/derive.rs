@@ -15,7 +15,7 @@ use crate::db::LedgerConn;
 use crate::ids::{CampaignNumber, LinkNumber, Pseudonym, VariantNumber};
 use crate::ledger::event::{EventKind, Whose};
 use crate::ledger::projection::count_state;
-use crate::ledger::store::{self, Fact, Placed, TallyKey};
+use crate::ledger::store::{self, Counter, Fact, Placed, TallyKey};
 use crate::ledger::subject::{Part, State, clicked_link, hits_tally, link_tally};
 use crate::signal::Class;
 
@@ -51,6 +51,25 @@ pub(super) struct Derived {
     pub(super) hits: BTreeMap<TallyKey, i64>,
     /// How many events there were.
     pub(super) events: u64,
+    /// Those of them that should be filed under their recipients.
+    pub(super) to_find: Filing,
+}
+
+/// Which events are filed under whom, as two numbers that can be compared: how many, and a sum in which each number counts times its
+/// recipient. Pseudonyms are random: what is missing or elsewhere leaves the sum as it is once in 2^64 times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Filing {
+    pub(super) many: u64,
+    sum: u64,
+}
+
+impl Filing {
+    /// Adds so many events of a recipient, and the sum of their numbers.
+    pub(super) fn add(&mut self, pseudonym: Pseudonym, many: u64, sum: i64) {
+        let factor = pseudonym.as_bytes().iter().fold(0_u64, |all, byte| all.wrapping_mul(257).wrapping_add(u64::from(*byte)));
+        self.many += many;
+        self.sum = self.sum.wrapping_add(factor.wrapping_mul(sum.cast_unsigned()));
+    }
 }
 
 /// A recipient as small as can be: a million of them are held at once. No moment is [`NEVER`].
@@ -217,6 +236,7 @@ pub(super) fn derive(
     let mut recipients = Recipients::new(campaign, store::recipients(conn, Some(campaign))?);
     let mut hits: HashMap<HitKey, i64> = HashMap::new();
     let (mut cursor, mut events) = (0, 0);
+    let (filed_until, mut to_find) = (store::counted(conn, Counter::FiledSeq)?, Filing::default());
     loop {
         let (mut facts, last) = store::facts_of_campaign(conn, campaign, cursor..=until, STEP)?;
         if facts.is_empty() {
@@ -225,7 +245,13 @@ pub(super) fn derive(
         facts.retain(|fact| before.is_none_or(|before| fact.at <= before));
         recipients.meet(conn, &facts)?;
         for fact in &facts {
-            if let (Some((part, variant)), Some(hit)) = (recipients.fold(fact), fact.hit) {
+            let place = recipients.fold(fact);
+            if let (Some(_), Whose::Recipient(pseudonym)) = (place, fact.whose)
+                && fact.seq <= filed_until
+            {
+                to_find.add(pseudonym, 1, fact.seq);
+            }
+            if let (Some((part, variant)), Some(hit)) = (place, fact.hit) {
                 let link = clicked_link(fact.kind, hit.class, hit.link, hit.multiplicity);
                 *hits.entry((part, variant, fact.kind, hit.class, link)).or_default() += 1;
             }
@@ -243,5 +269,5 @@ pub(super) fn derive(
         link.into_iter().for_each(|link| add(link_tally(link)));
     }
     recipients.count(&mut states);
-    Ok(Some(Derived { recipients, states, hits: tallies, events }))
+    Ok(Some(Derived { recipients, states, hits: tallies, events, to_find }))
 }

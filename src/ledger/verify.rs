@@ -1,4 +1,4 @@
-//! Whether states and counts are what the events say.
+//! Whether states and counts are what the events say, and each recipient's events are found under it.
 //!
 //! Cast: [`verify`], [`verify_and_tell`] (the same, telling how far it is), [`Verified`] (what it found).
 //!
@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 
 use crate::db::{DbResult, LedgerConn};
 use crate::ids::{CampaignNumber, VariantNumber};
-use crate::ledger::derive::{Recipients, Told, derive};
+use crate::ledger::derive::{Derived, Filing, Told, derive};
 use crate::ledger::store::{self, Counter, TallyKey};
 use crate::ledger::subject::{Part, State};
 
@@ -27,7 +27,8 @@ pub struct Verified {
     pub counts: u64,
     /// Recipients whose states were compared.
     pub recipients: u64,
-    /// Counts that differed, as `campaign/part/variant/name: stored, derived`, and of how many recipients the states did.
+    /// Counts that differed, as `campaign/part/variant/name: stored, derived`, of how many recipients the states did, and whether events
+    /// are not found under their recipients.
     pub differences: Vec<String>,
 }
 
@@ -56,26 +57,32 @@ pub fn verify_and_tell(conn: &mut LedgerConn, campaign: CampaignNumber, told: To
         *tallies.entry(store::enrolled_key(&placed)).or_default() += many;
     }
     let (counts, mut differences) = compare(&stored, &tallies);
-    let Some(states) = compare_states(conn, campaign, &derived.recipients, Walk { at: until, of: until }, told)? else { return Ok(None) };
+    let Some(states) = compare_recipients(conn, campaign, &derived, until, told)? else { return Ok(None) };
     differences.extend(states);
     Ok(Some(Verified { events: derived.events, counts, recipients: derived.recipients.len() as u64, differences }))
 }
 
-fn compare_states(
+fn compare_recipients(
     conn: &mut LedgerConn,
     campaign: CampaignNumber,
-    derived: &Recipients,
-    walk: Walk,
+    derived: &Derived,
+    until: i64,
     told: Told<'_>,
 ) -> DbResult<Option<Vec<String>>> {
+    let walk = Walk { at: until, of: until };
+    let filed_until = store::counted(conn, Counter::FiledSeq)?.min(until);
     let mut differing: BTreeMap<(Part, VariantNumber), u64> = BTreeMap::new();
     let mut with_state = 0;
-    for some in derived.in_order().chunks(STEP) {
+    let mut found = Filing::default();
+    for some in derived.recipients.in_order().chunks(STEP) {
         for (pseudonym, stored) in store::placed(conn, &some.iter().copied().collect())? {
             with_state += u64::from(stored.state != State::default());
-            if derived.state(pseudonym) != Some(stored.state) {
+            if derived.recipients.state(pseudonym) != Some(stored.state) {
                 *differing.entry((stored.part, stored.variant)).or_default() += 1;
             }
+        }
+        for (pseudonym, many, sum) in store::filed_under(conn, some, filed_until)? {
+            found.add(pseudonym, many, sum);
         }
         if told(walk).is_break() {
             return Ok(None);
@@ -88,6 +95,12 @@ fn compare_states(
     let without_events = store::with_state(conn, campaign)?.saturating_sub(with_state);
     if without_events > 0 {
         differences.push(format!("{campaign}: {without_events} recipients have a state without events"));
+    }
+    let should = derived.to_find;
+    if found.many != should.many {
+        differences.push(format!("{campaign}: {} events are filed under their recipients, where {} should be", found.many, should.many));
+    } else if found != should {
+        differences.push(format!("{campaign}: some of {} events are filed under others than their recipients", should.many));
     }
     Ok(Some(differences))
 }

@@ -519,6 +519,27 @@ async fn whatever_is_wrong_with_states_and_counts_is_found_and_mended(engine: En
         assert_eq!(everything(ledger, (1..=8).map(pseudonym)).1, before.1, "{accident}");
         assert_eq!(rebuild(ledger), nothing_to_do, "{accident}");
     }
+    // What letters' events are found by is not derived, and made anew all the same.
+    let of_first = format!("(SELECT MIN(seq) FROM filed WHERE pseudonym = '{first}')");
+    for accident in [
+        format!("DELETE FROM filed WHERE seq = {of_first}"),
+        format!("UPDATE filed SET pseudonym = '{third}' WHERE seq = {of_first}"),
+        format!("INSERT INTO filed (pseudonym, seq) VALUES ('{first}', (SELECT MIN(seq) FROM filed WHERE pseudonym = '{third}'))"),
+    ] {
+        while filing::file(ledger).unwrap() {}
+        assert_eq!(verify(ledger).differences, Vec::<String>::new(), "before: {accident}");
+        world.sql(Room::Ledger, &accident);
+        let found = verify(ledger).differences;
+        let told = if accident.starts_with("UPDATE") {
+            "under others than their recipients"
+        } else {
+            "events are filed under their recipients, where"
+        };
+        assert!(found.len() == 1 && found[0].contains(told), "{accident}: {found:?}");
+        assert_eq!(rebuild(ledger), nothing_to_do, "{accident}");
+        assert_eq!(verify(ledger).differences, Vec::<String>::new(), "{accident}");
+    }
+    while filing::file(ledger).unwrap() {}
     // All at once, and folded over meanwhile by hits that trust what is wrong.
     for (accident, ..) in &accidents[..5] {
         world.sql(Room::Ledger, accident);

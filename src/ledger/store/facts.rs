@@ -20,6 +20,8 @@ const CHUNK: usize = 1000;
 /// What deriving states and counts needs of an event, and nothing else: millions of them are read at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fact {
+    /// The event's number.
+    pub seq: i64,
     /// The recipient or arm it belongs to.
     pub whose: Whose,
     /// What happened.
@@ -121,5 +123,11 @@ fn fact_of(row: &FactRow) -> DbResult<Fact> {
         }),
         _ => None,
     };
-    Ok(Fact { whose: whose(row.pseudonym.as_deref(), row.variant, row.part.as_deref())?, kind: kind(&row.kind)?, at: row.at, hit })
+    Ok(Fact {
+        seq: row.seq,
+        whose: whose(row.pseudonym.as_deref(), row.variant, row.part.as_deref())?,
+        kind: kind(&row.kind)?,
+        at: row.at,
+        hit,
+    })
 }

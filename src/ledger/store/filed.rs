@@ -118,12 +118,37 @@ pub fn note_filed(conn: &mut LedgerConn, unfiled: Unfiled) -> DbResult<()> {
     Ok(())
 }
 
-/// Takes nothing for filed any more, so that all is filed again.
+/// Takes nothing for filed any more, so that all is filed again. Call inside a transaction.
 ///
 /// # Errors
 /// When the ledger cannot be written.
 pub fn file_again(conn: &mut LedgerConn) -> DbResult<()> {
-    super::set_counter(conn, Counter::FiledSeq, 0)
+    // First, as everywhere: whoever files or withdraws waits.
+    super::set_counter(conn, Counter::FiledSeq, 0)?;
+    diesel::delete(filed::table).execute(conn.sql())?;
+    Ok(())
+}
+
+/// How many events with numbers up to `until` are filed under each of these recipients, and the sum of their numbers; who has none is left
+/// out.
+///
+/// # Errors
+/// When the ledger cannot be read.
+pub fn filed_under(conn: &mut LedgerConn, pseudonyms: &[Pseudonym], until: i64) -> DbResult<Vec<(Pseudonym, u64, i64)>> {
+    let mut all = Vec::with_capacity(pseudonyms.len());
+    for some in pseudonyms.chunks(CHUNK) {
+        let texts: Vec<String> = some.iter().map(ToString::to_string).collect();
+        let rows: Vec<(String, i64, i64)> = filed::table
+            .filter(filed::pseudonym.eq_any(texts))
+            .filter(filed::seq.le(until))
+            .group_by(filed::pseudonym)
+            .select((filed::pseudonym, diesel::dsl::count_star(), diesel::dsl::sql::<BigInt>("CAST(SUM(seq) AS BIGINT)")))
+            .load(conn.sql())?;
+        for (pseudonym, many, sum) in rows {
+            all.push((read("a pseudonym", &pseudonym)?, many.unsigned_abs(), sum));
+        }
+    }
+    Ok(all)
 }
 
 /// Numbers of these recipients' events behind one number and up to another, in order. The few that are not filed are looked through here:
