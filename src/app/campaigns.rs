@@ -299,6 +299,8 @@ pub struct ArmProgress {
     pub sent: u64,
     /// Came back, or refused at once.
     pub bounced: u64,
+    /// Sent and not come back.
+    pub delivered: u64,
     /// People who opened, standard counting.
     pub opened: u64,
     /// People who clicked, standard counting.
@@ -334,6 +336,7 @@ pub fn progress(lab: &Lab, campaign: &Campaign) -> Done<Progress> {
             enrolled: enrolled.get(&(Part::Test, variant)).copied().unwrap_or_default(),
             sent: tally(variant, Tally::Sent),
             bounced: tally(variant, Tally::Bounced),
+            delivered: tally(variant, Tally::Delivered),
             opened: tally(variant, Tally::OpenStandard),
             clicked: tally(variant, Tally::ClickStandard),
             unsubscribed: tally(variant, Tally::Unsubscribed),

@@ -272,6 +272,7 @@ fn progress_view(url: &str, campaign: &Campaign, progress: &Progress, now: jiff:
         failed: mailings.refused + mailings.failed + mailings.unknown,
         waiting: mailings.waiting(),
         bounced: sum(|arm| arm.bounced),
+        delivered: sum(|arm| arm.delivered),
         opened: sum(|arm| arm.opened),
         clicked: sum(|arm| arm.clicked),
         reasons: progress.reasons.iter().map(|reason| (reason.state.clone(), reason.reason.clone(), reason.count)).collect(),

@@ -19,8 +19,10 @@ pub struct ProgressCounts {
     pub failed: u64,
     /// Still to be mailed.
     pub waiting: u64,
-    /// Sent and returned.
+    /// Came back, or refused at once.
     pub bounced: u64,
+    /// Sent and not come back.
+    pub delivered: u64,
     /// Recipients with an open, standard counting.
     pub opened: u64,
     /// Recipients with a click, standard counting.
@@ -122,10 +124,10 @@ impl ProgressView {
                 count(counts.failed)
             )
         };
-        let delivered = counts.sent.saturating_sub(counts.bounced);
+        let delivered = counts.delivered;
         let of_delivered = |number: u64| if delivered == 0 { String::new() } else { format!("{} of delivered", share(number, delivered)) };
-        let of_sent = if counts.sent == 0 { String::new() } else { format!("{} of sent", share(counts.bounced, counts.sent)) };
-        let of_enrolled = if counts.enrolled == 0 { String::new() } else { format!("{} of enrolled", share(counts.sent, counts.enrolled)) };
+        let of_enrolled =
+            |number| if counts.enrolled == 0 { String::new() } else { format!("{} of enrolled", share(number, counts.enrolled)) };
         let figure = |key, label, number, note: String| Figure { key, label, value: count(number), note };
         Self {
             url,
@@ -140,11 +142,11 @@ impl ProgressView {
             ]),
             figures: vec![
                 figure("enrolled", "Enrolled", counts.enrolled, String::new()),
-                figure("sent", "Sent", counts.sent, of_enrolled),
+                figure("sent", "Sent", counts.sent, of_enrolled(counts.sent)),
                 figure("skipped", "Skipped", counts.skipped, String::new()),
                 figure("failed", "Failed", counts.failed, String::new()),
                 figure("waiting", "Waiting", counts.waiting, String::new()),
-                figure("bounced", "Bounced", counts.bounced, of_sent),
+                figure("bounced", "Bounced", counts.bounced, if done == 0 { String::new() } else { of_enrolled(counts.bounced) }),
                 figure("opened", "Opened", counts.opened, of_delivered(counts.opened)),
                 figure("clicked", "Clicked", counts.clicked, of_delivered(counts.clicked)),
             ],
