@@ -280,7 +280,10 @@ impl Definition {
 const NO_ADDRESS: &str = "this is not an e-mail address; write news@example.org";
 
 /// A moment with its offset from UTC: a time without one means something else on every server.
-fn moment(text: &str) -> Result<Timestamp, String> {
+///
+/// # Errors
+/// What to write instead.
+pub fn moment(text: &str) -> Result<Timestamp, String> {
     let why = |_| format!("'{}' is no moment; write it with its offset from UTC, for example 2026-12-01T09:00:00+01:00", text.trim());
     text.trim().parse().map_err(why)
 }

@@ -11,6 +11,7 @@ use crate::app::campaigns::{self, CampaignError};
 use crate::app::lab::Lab;
 use crate::app::{preflight, proof};
 use crate::bridge::launch::LaunchError;
+use crate::campaign::definition::moment;
 use crate::campaign::file::{Problem, template};
 use crate::campaign::store::Campaign as Stored;
 use crate::content::preflight::Level;
@@ -59,7 +60,7 @@ pub(super) enum Campaign {
         /// Name or number
         name: String,
         /// Let the first letter leave at this moment, as 2026-12-01T08:00:00+01:00, instead of at once
-        #[arg(long, value_name = "TIME")]
+        #[arg(long, value_name = "TIME", value_parser = moment)]
         at: Option<Timestamp>,
     },
     /// Say when the first letter may leave, before or after the launch
@@ -67,6 +68,7 @@ pub(super) enum Campaign {
         /// Name or number
         name: String,
         /// A moment, as 2026-12-01T08:00:00+01:00; without one at once
+        #[arg(value_parser = moment)]
         at: Option<Timestamp>,
     },
     /// Stop sending for the moment

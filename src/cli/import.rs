@@ -140,6 +140,15 @@ fn print_report(report: &ImportReport, lab: &Lab, command: &Import) -> anyhow::R
 }
 
 pub(super) fn export(command: &Export, lab: &Lab) -> anyhow::Result<ExitCode> {
+    let lists = lab.vault.read(crate::vault::store::lists)?;
+    if !lists.iter().any(|list| list.name == command.list) {
+        let there: Vec<&str> = lists.iter().map(|list| list.name.as_str()).collect();
+        anyhow::bail!(
+            "no list is named {:?}; {}",
+            command.list,
+            if there.is_empty() { "there are none yet".to_owned() } else { format!("there are: {}", there.join(", ")) }
+        );
+    }
     let out = std::io::BufWriter::new(std::io::stdout().lock());
     let written = lab.vault.read(|conn| write_list(conn, &command.list, out).map_err(anyhow::Error::from))?;
     eprintln!("{written} people");
