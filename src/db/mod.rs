@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use diesel::connection::{AnsiTransactionManager, SimpleConnection as _, TransactionManager};
 use diesel::r2d2::{CustomizeConnection, ManageConnection, Pool, R2D2Connection};
@@ -408,10 +408,9 @@ fn connect(location: &Location, cache: u32) -> Result<AnyConnection, diesel::r2d
         Location::Postgres(url) => PgConnection::establish(url).map(AnyConnection::Postgres).map_err(Error::ConnectionError),
         Location::Sqlite(path) => {
             let mut sqlite = SqliteConnection::establish(&path.to_string_lossy()).map_err(Error::ConnectionError)?;
-            // One statement each, the busy time-out first: switching to WAL needs a lock that another process may hold.
+            sqlite.batch_execute("PRAGMA busy_timeout = 30000").map_err(Error::QueryError)?;
+            use_wal(&mut sqlite).map_err(Error::QueryError)?;
             for pragma in [
-                "PRAGMA busy_timeout = 30000",
-                "PRAGMA journal_mode = WAL",
                 "PRAGMA synchronous = FULL",
                 "PRAGMA foreign_keys = ON",
                 "PRAGMA temp_store = MEMORY",
@@ -422,6 +421,21 @@ fn connect(location: &Location, cache: u32) -> Result<AnyConnection, diesel::r2d
                 sqlite.batch_execute(pragma).map_err(Error::QueryError)?;
             }
             Ok(AnyConnection::Sqlite(sqlite))
+        }
+    }
+}
+
+/// Of several that switch a new database to WAL at once, SQLite lets one wait for the others and tells these at once, whatever their
+/// time-out, that it is locked: they would wait for each other. They come back when that one is done, and find it switched.
+fn use_wal(sqlite: &mut SqliteConnection) -> diesel::QueryResult<()> {
+    let began = Instant::now();
+    loop {
+        match sqlite.batch_execute("PRAGMA journal_mode = WAL") {
+            Err(error) if error.to_string() == "database is locked" && began.elapsed() < WAIT => {
+                // This lock is waited for.
+                sqlite.batch_execute("BEGIN IMMEDIATE; COMMIT")?;
+            }
+            answer => return answer,
         }
     }
 }
@@ -499,6 +513,22 @@ mod tests {
         for wrong in ["", "sqlite:", "vault.db", "mysql://a:secret@b/c"] {
             let message = wrong.parse::<Location>().unwrap_err().to_string();
             assert!(!message.contains("secret") && message.contains("sqlite:PATH"), "{message}");
+        }
+    }
+
+    #[test]
+    fn several_may_make_a_database_at_once() {
+        for turn in 0..100 {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("vault.db");
+            let (location, start) = (Location::Sqlite(path.clone()), std::sync::Barrier::new(6));
+            let open = || {
+                start.wait();
+                make_private_file(&path).unwrap();
+                let mut connection = connect(&location, READERS_CACHE).unwrap_or_else(|error| panic!("turn {turn}: {error:?}"));
+                migrate::bring_up_to_date::<Vault>(&mut connection).unwrap_or_else(|error| panic!("turn {turn}: {error:?}"));
+            };
+            std::thread::scope(|scope| (0..6).for_each(|_| drop(scope.spawn(open))));
         }
     }
 }
