@@ -13,7 +13,7 @@ use std::ops::ControlFlow;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::db::{DbResult, LedgerConn, LedgerDb};
+use crate::db::{DbError, DbResult, LedgerConn, LedgerDb};
 use crate::ids::{CampaignNumber, Pseudonym};
 use crate::ledger::derive::{Derived, derive};
 use crate::ledger::filing;
@@ -58,7 +58,7 @@ pub fn run(
     let mut progress = begun.unwrap_or(Progress { began_at: now, after: None, recipients: 0, mended: 0 });
     db.write(|conn| {
         if begun.is_none() {
-            // What letters' events are found by may be what is wrong.
+            // What letters' events are found by may be what is wrong: here what is missing, with each recipient what is too much.
             store::file_again(conn)?;
         }
         store::save_rebuild(conn, scope, &progress)
@@ -75,7 +75,7 @@ pub fn run(
             progress.mended += db.write(|conn| {
                 let mended = mend(conn, &wrong)?;
                 store::save_rebuild(conn, scope, &Progress { mended: progress.mended + mended, ..progress })?;
-                Ok::<_, crate::db::DbError>(mended)
+                Ok::<_, DbError>(mended)
             })?;
         } else if goes.is_multiple_of(NOTE_EVERY) {
             db.write(|conn| store::save_rebuild(conn, scope, &progress))?;
@@ -96,7 +96,7 @@ pub fn run(
 /// The next recipients, and which of them are to be mended. None: that was all.
 fn look(db: &LedgerDb, scope: Option<CampaignNumber>, progress: &mut Progress) -> DbResult<Option<Vec<Pseudonym>>> {
     filing::keep_up(db, filing::FEW)?;
-    db.snapshot(|conn| {
+    let looked = db.snapshot(|conn| {
         let page = store::recipients_after(conn, progress.after, STEP)?;
         let Some((last, _)) = page.last() else { return Ok(None) };
         progress.after = Some(*last);
@@ -104,8 +104,14 @@ fn look(db: &LedgerDb, scope: Option<CampaignNumber>, progress: &mut Progress) -
         let chosen: Vec<Pseudonym> = of_scope.map(|(pseudonym, _)| *pseudonym).collect();
         progress.recipients += chosen.len() as u64;
         let cursor = store::counted(conn, Counter::ProjectedSeq)?;
-        Ok(Some(wrong(conn, &chosen, cursor)?.into_iter().map(|wrong| wrong.pseudonym).collect()))
-    })
+        let wrong: Vec<Pseudonym> = wrong(conn, &chosen, cursor)?.into_iter().map(|wrong| wrong.pseudonym).collect();
+        Ok::<_, DbError>(Some((wrong, store::misfiled(conn, &chosen)?)))
+    })?;
+    let Some((wrong, misfiled)) = looked else { return Ok(None) };
+    if !misfiled.is_empty() {
+        db.write(|conn| store::unfile(conn, &misfiled))?;
+    }
+    Ok(Some(wrong))
 }
 
 /// A recipient whose state is not what the events say, or whose hits nobody would judge.
@@ -167,8 +173,7 @@ fn mend(conn: &mut LedgerConn, suspects: &[Pseudonym]) -> DbResult<u64> {
 /// Corrects a campaign's counts by what they are off. Answers how many were.
 fn recount(db: &LedgerDb, campaign: CampaignNumber) -> DbResult<u64> {
     loop {
-        let (turn, off) =
-            db.snapshot(|conn| Ok::<_, crate::db::DbError>((store::counted(conn, Counter::Recounts)?, off(conn, campaign)?)))?;
+        let (turn, off) = db.snapshot(|conn| Ok::<_, DbError>((store::counted(conn, Counter::Recounts)?, off(conn, campaign)?)))?;
         if off.is_empty() {
             return Ok(0);
         }
@@ -179,7 +184,7 @@ fn recount(db: &LedgerDb, campaign: CampaignNumber) -> DbResult<u64> {
                 return Ok(false);
             }
             store::save_tallies(conn, &off, cursor)?;
-            Ok::<_, crate::db::DbError>(true)
+            Ok::<_, DbError>(true)
         })?;
         if corrected {
             return Ok(off.len() as u64);

@@ -28,7 +28,9 @@ use crate::signal::{Reasons, Verdict};
 
 pub use append::{save_states, save_states_to_judge};
 pub use facts::{Fact, HitFact, facts_of_campaign, facts_of_letters};
-pub use filed::{Unfiled, delete_hits, file, file_again, filed_under, first_moment_behind, next_to_file, note_filed, whose_between};
+pub use filed::{
+    Unfiled, delete_hits, file, file_again, filed_under, first_moment_behind, misfiled, next_to_file, note_filed, unfile, whose_between,
+};
 pub use firsts::{First, Who, first_successes, late_successes};
 pub use judgement::{
     Change, JudgedHit, LetterEvents, await_judgement, await_quiet, cut_shared_hits, has_shared_hits, letters, letters_to_judge,

@@ -97,6 +97,7 @@ pub fn facts_of_letters(conn: &mut LedgerConn, pseudonyms: &[Pseudonym], until: 
         let of_these = filed::table
             .inner_join(event::table.on(event::seq.eq(filed::seq)))
             .filter(filed::pseudonym.eq_any(texts))
+            .filter(event::pseudonym.eq(filed::pseudonym.nullable()))
             .filter(filed::seq.le(filed_until.min(until)))
             .select(columns());
         rows.extend(of_these.load::<(FactRow, bool)>(conn.sql())?);

@@ -1,7 +1,7 @@
 //! The only SQL of which events are whose.
 //!
-//! Cast: [`next_to_file`] and [`first_moment_behind`] (what waits), [`whose_between`], [`file`], [`note_filed`]; [`behind`] (a letter's
-//! events that are not filed), [`delete_hits`].
+//! Cast: [`next_to_file`] and [`first_moment_behind`] (what waits), [`whose_between`], [`file`], [`note_filed`]; [`file_again`],
+//! [`misfiled`] and [`unfile`] (where that is wrong); [`behind`] (a letter's events that are not filed), [`delete_hits`].
 //!
 //! Whoever asks for a recipient's events asks `filed` for those up to the last number filed, and looks through the few behind it. That
 //! number is read first: what is filed meanwhile is then found once all the same. It never holds an event that is gone.
@@ -118,14 +118,44 @@ pub fn note_filed(conn: &mut LedgerConn, unfiled: Unfiled) -> DbResult<()> {
     Ok(())
 }
 
-/// Takes nothing for filed any more, so that all is filed again. Call inside a transaction.
+/// Has all events filed again from the first on, so that none is missing. What is filed stays: whoever is filing meanwhile files no less.
+/// Call inside a transaction.
 ///
 /// # Errors
 /// When the ledger cannot be written.
 pub fn file_again(conn: &mut LedgerConn) -> DbResult<()> {
-    // First, as everywhere: whoever files or withdraws waits.
-    super::set_counter(conn, Counter::FiledSeq, 0)?;
-    diesel::delete(filed::table).execute(conn.sql())?;
+    super::set_counter(conn, Counter::FiledSeq, 0)
+}
+
+/// What is filed under these recipients and is no event of theirs.
+///
+/// # Errors
+/// When the ledger cannot be read.
+pub fn misfiled(conn: &mut LedgerConn, pseudonyms: &[Pseudonym]) -> DbResult<Vec<(Pseudonym, i64)>> {
+    let mut all = Vec::new();
+    for some in pseudonyms.chunks(CHUNK) {
+        let texts: Vec<String> = some.iter().map(ToString::to_string).collect();
+        let rows: Vec<(String, i64)> = filed::table
+            .left_join(event::table.on(event::seq.eq(filed::seq).and(event::pseudonym.eq(filed::pseudonym.nullable()))))
+            .filter(filed::pseudonym.eq_any(texts))
+            .filter(event::seq.nullable().is_null())
+            .select((filed::pseudonym, filed::seq))
+            .load(conn.sql())?;
+        for (pseudonym, seq) in rows {
+            all.push((read("a pseudonym", &pseudonym)?, seq));
+        }
+    }
+    Ok(all)
+}
+
+/// Removes what [`misfiled`] answered: events never change whose they are, and no number is given twice.
+///
+/// # Errors
+/// When the ledger cannot be written.
+pub fn unfile(conn: &mut LedgerConn, misfiled: &[(Pseudonym, i64)]) -> DbResult<()> {
+    for (pseudonym, seq) in misfiled {
+        diesel::delete(filed::table.find((pseudonym.to_string(), *seq))).execute(conn.sql())?;
+    }
     Ok(())
 }
 
@@ -177,6 +207,7 @@ pub fn delete_hits(conn: &mut LedgerConn, pseudonyms: &[Pseudonym]) -> DbResult<
         let found = filed::table
             .inner_join(event::table.on(event::seq.eq(filed::seq)))
             .filter(filed::pseudonym.eq_any(texts))
+            .filter(event::pseudonym.eq(filed::pseudonym.nullable()))
             .filter(filed::seq.le(filed_until))
             .filter(event::kind.eq_any(kinds))
             .select(EventRow::as_select());

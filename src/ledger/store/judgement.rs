@@ -147,6 +147,7 @@ pub fn letters(conn: &mut LedgerConn, pseudonyms: &[Pseudonym], until: i64) -> D
         let of_these = filed::table
             .inner_join(event::table.on(event::seq.eq(filed::seq)))
             .filter(filed::pseudonym.eq_any(texts))
+            .filter(event::pseudonym.eq(filed::pseudonym.nullable()))
             .filter(filed::seq.le(filed_until.min(until)))
             .order(event::seq)
             .select(columns());
