@@ -1,6 +1,6 @@
 //! What a user can do with campaigns: the verbs that web pages, command line and HTTP API all call.
 //!
-//! Cast: [`draft`], [`redraft`], [`check`], [`launch`], [`schedule`], [`pause`], [`resume`], [`cancel`], [`decide`],
+//! Cast: [`draft`], [`redraft`], [`check`], [`launch`], [`schedule`], [`pause`], [`hold`], [`resume`], [`cancel`], [`decide`],
 //! [`close`], [`progress`], [`results`], [`share`]. Names are looked up by [`find`].
 //!
 //! It translates between rooms and keeps nothing; who may do what is the shells' affair.
@@ -22,8 +22,9 @@ use crate::ids::{CampaignNumber, VariantNumber};
 use crate::ledger::store as events;
 use crate::ledger::subject::{Part, Tally};
 use crate::report::deviations::against;
-use crate::report::page::ResultPage;
+use crate::report::page::{Outcome, ResultPage};
 use crate::report::results as reports;
+use crate::report::wording::moment;
 use crate::vault::store as people;
 
 /// Over how long the pace of sending is taken.
@@ -47,6 +48,17 @@ pub enum CampaignError {
     /// The name is taken.
     #[error("a campaign named {0:?} exists already; choose another name")]
     NameTaken(String),
+    /// Before the moment the plan looks at the result, and nobody said that this is meant.
+    #[error(
+        "the plan of {name} looks at the result on {}; deciding earlier gives up what the test would have shown, and the result page will say so. Wait, or say that it is meant: --early on the command line, {{\"early\": true}} in a request",
+        moment(*.due)
+    )]
+    Early {
+        /// The campaign.
+        name: String,
+        /// When the plan looks.
+        due: Timestamp,
+    },
     /// The list before launch says stop.
     #[error("the campaign is not ready: {}", .0.stops().join("; "))]
     NotReady(Box<Preflight>),
@@ -166,8 +178,11 @@ pub fn delete(lab: &Lab, campaign: &Campaign) -> Done<()> {
 }
 
 fn not_a_draft(campaign: &Campaign) -> CampaignError {
-    LaunchError::State { name: campaign.definition.name.clone(), state: campaign.state, wanted: "only a draft may be changed or deleted" }
-        .into()
+    wrong_state(campaign, "only a draft may be changed or deleted")
+}
+
+fn wrong_state(campaign: &Campaign, wanted: &'static str) -> CampaignError {
+    LaunchError::State { name: campaign.definition.name.clone(), state: campaign.state, wanted }.into()
 }
 
 fn taken(error: DbError, definition: &Definition) -> CampaignError {
@@ -206,7 +221,22 @@ pub fn launch(lab: &Lab, campaign: &Campaign, progress: launch::Progress<'_>) ->
 }
 
 /// Stops sending at once: letters in a worker's hands that are not at their last dot stay here. Hits are recorded all the same.
+///
+/// # Errors
+/// That it sends nothing: a draft, or closed.
 pub fn pause(lab: &Lab, campaign: &Campaign, reason: &str) -> Done<()> {
+    match campaign.state {
+        State::Draft => Err(wrong_state(campaign, "it sends nothing that could be paused before it is launched")),
+        State::Closed => Err(wrong_state(campaign, "it sends nothing any more that could be paused")),
+        _ => hold(lab, campaign, reason),
+    }
+}
+
+/// Pauses it wherever it stands, as a sender does who meets a reason to.
+///
+/// # Errors
+/// When a database fails.
+pub fn hold(lab: &Lab, campaign: &Campaign, reason: &str) -> Done<()> {
     let now = lab.clock.now();
     lab.ledger.write(|conn| campaigns::pause(conn, campaign.number, Some(reason), now))?;
     lab.vault.write(|conn| deliveries::recall(conn, campaign.number))?;
@@ -216,12 +246,7 @@ pub fn pause(lab: &Lab, campaign: &Campaign, reason: &str) -> Done<()> {
 /// Says when the first letter may leave; none for as soon as it is launched. May be said before the launch and after it.
 pub fn schedule(lab: &Lab, campaign: &Campaign, start: Option<Timestamp>) -> Done<()> {
     if campaign.state > State::Sending {
-        return Err(LaunchError::State {
-            name: campaign.definition.name.clone(),
-            state: campaign.state,
-            wanted: "its letters are out; only what has not begun can be scheduled",
-        }
-        .into());
+        return Err(wrong_state(campaign, "its letters are out; only what has not begun can be scheduled"));
     }
     lab.vault.write(|conn| deliveries::set_start(conn, campaign.number, start))?;
     lab.nudge.notify_waiters();
@@ -231,22 +256,27 @@ pub fn schedule(lab: &Lab, campaign: &Campaign, start: Option<Timestamp>) -> Don
 /// Sends no more letters, for good, and goes on measuring those that were sent. Answers how many will not be sent.
 pub fn cancel(lab: &Lab, campaign: &Campaign) -> Done<usize> {
     if !campaign.state.sends() {
-        return Err(LaunchError::State {
-            name: campaign.definition.name.clone(),
-            state: campaign.state,
-            wanted: "only a launched campaign can be cancelled; a draft is deleted",
-        }
-        .into());
+        return Err(wrong_state(campaign, "only a launched campaign can be cancelled; a draft is deleted"));
     }
     // Paused meanwhile, so that no worker takes what is not skipped yet; interrupted, it stays so until somebody cancels again.
-    pause(lab, campaign, "being cancelled")?;
+    hold(lab, campaign, "being cancelled")?;
     let skipped = launch::cancel(&lab.vault, campaign.number, lab.clock.now(), clock::fresh)?;
-    resume(lab, campaign)?;
+    let_go(lab, campaign)?;
     Ok(skipped)
 }
 
 /// Goes on sending with exactly those not yet sent.
+///
+/// # Errors
+/// That it is not paused.
 pub fn resume(lab: &Lab, campaign: &Campaign) -> Done<()> {
+    if campaign.paused.is_none() {
+        return Err(wrong_state(campaign, "it is not paused, so there is nothing to resume"));
+    }
+    let_go(lab, campaign)
+}
+
+fn let_go(lab: &Lab, campaign: &Campaign) -> Done<()> {
     let now = lab.clock.now();
     lab.vault.write(|conn| deliveries::forget_judged(conn, campaign.number))?;
     lab.ledger.write(|conn| campaigns::pause(conn, campaign.number, None, now))?;
@@ -254,10 +284,22 @@ pub fn resume(lab: &Lab, campaign: &Campaign) -> Done<()> {
     Ok(())
 }
 
-/// Chooses what the rest get and sends it to them.
-pub fn decide(lab: &Lab, campaign: &Campaign, variant: VariantNumber, by: &str) -> Done<()> {
+/// Chooses what the rest get and sends it to them. Before the plan's time, and without a winner by then, only when it is said to be meant so
+/// `early`.
+///
+/// # Errors
+/// [`CampaignError::Early`]; that it is not observing, that the choice was made before, that there is no such variant.
+pub fn decide(lab: &Lab, campaign: &Campaign, variant: VariantNumber, by: &str, early: bool) -> Done<()> {
     // A choice is by a person here: what it goes against is kept as it stands now, before later facts can change it.
     let verdict = results(lab, campaign)?.verdict;
+    if let Some(due) = reports::due(campaign)
+        && !early
+        && campaign.state == State::Observing
+        && verdict.outcome == Outcome::NotYet
+        && lab.clock.now() < due
+    {
+        return Err(CampaignError::Early { name: campaign.definition.name.clone(), due });
+    }
     let against = against(&verdict, campaign.definition.design.rule, variant);
     launch::choose(&lab.ledger, campaign, Choice { variant, by, against: against.as_deref(), at: lab.clock.now() })?;
     let chosen = by_number(lab, campaign.number)?;

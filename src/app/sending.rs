@@ -351,7 +351,7 @@ async fn send(
         // The pause takes letters out of all hands: what became of those just tried must be written before.
         lab.journal.flush().await;
         let (lab, campaign) = (lab.clone(), campaign.clone());
-        tokio::task::spawn_blocking(move || verbs::pause(&lab, &campaign, &reason)).await??;
+        tokio::task::spawn_blocking(move || verbs::hold(&lab, &campaign, &reason)).await??;
     }
     Ok(Worked { taken: count, report, look_again: None, elsewhere })
 }

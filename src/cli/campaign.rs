@@ -92,6 +92,9 @@ pub(super) enum Campaign {
         name: String,
         /// The variant's letter: A, B …
         variant: char,
+        /// Before the plan's time, which gives up what the test would have shown
+        #[arg(long)]
+        early: bool,
     },
     /// Repeat the draw from seed, plan and pseudonyms, and say whether everybody is where it puts them
     Assignment {
@@ -163,14 +166,18 @@ pub(super) fn run(command: &Campaign, lab: &Lab) -> anyhow::Result<ExitCode> {
             println!("Cancelled: {skipped} letters will not be sent. Those that were are still measured.");
         }
         Campaign::Pause { name } => {
-            campaigns::pause(lab, &find(name)?, "paused by hand")?;
-            println!("Paused. Hits are recorded all the same.");
+            let campaign = find(name)?;
+            campaigns::pause(lab, &campaign, "paused by hand")?;
+            let waiting = campaigns::progress(lab, &campaign)?.mailings.waiting();
+            println!("Paused; {waiting} letters wait. Hits are recorded all the same. Go on with: letterlab campaign resume {name}");
         }
         Campaign::Resume { name } => {
-            campaigns::resume(lab, &find(name)?)?;
-            println!("Sending goes on with exactly those not yet sent.");
+            let campaign = find(name)?;
+            campaigns::resume(lab, &campaign)?;
+            let waiting = campaigns::progress(lab, &campaign)?.mailings.waiting();
+            println!("Not paused any more: sending goes on with exactly those not yet sent, {waiting} letters.");
         }
-        Campaign::Decide { name, variant } => decide(lab, &find(name)?, *variant)?,
+        Campaign::Decide { name, variant, early } => decide(lab, &find(name)?, *variant, *early)?,
         Campaign::Assignment { name, csv, json } => return assignment(lab, &find(name)?, *csv, *json),
         Campaign::Close { name } => {
             campaigns::close(lab, &find(name)?)?;
@@ -330,11 +337,24 @@ fn launch(lab: &Lab, campaign: &Stored) -> anyhow::Result<()> {
     bar.finish_and_clear();
     say_why(campaign, &done);
     done?;
-    let progress = campaigns::progress(lab, &campaigns::by_number(lab, campaign.number)?)?;
-    println!(
-        "Launched: {} people enrolled, {} letters may leave now. A running `letterlab serve` sends them; watch with: letterlab campaign show {}",
-        progress.mailings.enrolled, progress.mailings.queued, campaign.definition.name
-    );
+    let launched = campaigns::by_number(lab, campaign.number)?;
+    let progress = campaigns::progress(lab, &launched)?;
+    let (name, enrolled, queued) = (&campaign.definition.name, progress.mailings.enrolled, progress.mailings.queued);
+    match (&launched.paused, progress.starts_at) {
+        (Some(reason), _) => {
+            println!(
+                "Launched: {enrolled} people enrolled. It is paused ({reason}): letters leave after `letterlab campaign resume {name}`."
+            );
+        }
+        (None, Some(start)) => {
+            println!(
+                "Launched: {enrolled} people enrolled, {queued} letters may leave from {start} on. A running `letterlab serve` sends them then."
+            );
+        }
+        (None, None) => println!(
+            "Launched: {enrolled} people enrolled, {queued} letters may leave now. A running `letterlab serve` sends them; watch with: letterlab campaign show {name}"
+        ),
+    }
     Ok(())
 }
 
@@ -368,13 +388,18 @@ fn assignment(lab: &Lab, campaign: &Stored, csv: bool, json: bool) -> anyhow::Re
     Ok(if drawn.holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn decide(lab: &Lab, campaign: &Stored, letter: char) -> anyhow::Result<()> {
+fn decide(lab: &Lab, campaign: &Stored, letter: char, early: bool) -> anyhow::Result<()> {
     let letter = letter.to_ascii_uppercase();
     if !letter.is_ascii_uppercase() {
         bail!("{letter:?} is not a variant; write A, B …");
     }
     let variant = VariantNumber(u8::try_from(u32::from(letter) - u32::from('A'))?);
-    campaigns::decide(lab, campaign, variant, "hand, from the command line")?;
-    println!("The rest of the list gets variant {variant}. A running `letterlab serve` sends it.");
+    let rest = campaigns::progress(lab, campaign)?.mailings.waiting();
+    campaigns::decide(lab, campaign, variant, "hand, from the command line", early)?;
+    if rest == 0 {
+        println!("Decided for variant {variant}. Everybody was in the test, so nobody is left to write to.");
+    } else {
+        println!("The rest of the list, {rest} people, get variant {variant}. A running `letterlab serve` sends it.");
+    }
     Ok(())
 }

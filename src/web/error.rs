@@ -145,7 +145,9 @@ impl From<CampaignError> for Fault {
                 Self::Problems(list.stops().into_iter().map(|words| Problem::of("preflight", words)).collect())
             }
             CampaignError::Unknown(_) | CampaignError::NoPerson => Self::Missing(error.to_string()),
-            CampaignError::NameTaken(_) | CampaignError::TestMail(_) | CampaignError::Launch(_) => Self::Conflict(error.to_string()),
+            CampaignError::NameTaken(_) | CampaignError::TestMail(_) | CampaignError::Launch(_) | CampaignError::Early { .. } => {
+                Self::Conflict(error.to_string())
+            }
             CampaignError::Letters(error) => Self::Internal(error),
         }
     }

@@ -183,6 +183,14 @@ async fn life_goes_forward_only_in_the_database_too(engine: Engine) {
     assert_eq!(world.state("autumn"), "draft");
     assert!(campaigns::close(&world.lab, &world.campaign("autumn")).is_err(), "a draft is deleted, not closed");
     assert!(world.decide("autumn", 'A').is_err(), "nothing to decide yet");
+    let refused = |verb: fn(&World) -> Result<(), CampaignError>, words: &str| {
+        let told = verb(&world).unwrap_err().to_string();
+        assert!(told.contains(words), "{told}");
+    };
+    let pause = |world: &World| campaigns::pause(&world.lab, &world.campaign("autumn"), "by hand");
+    let resume = |world: &World| campaigns::resume(&world.lab, &world.campaign("autumn"));
+    refused(pause, "campaign autumn is draft; it sends nothing that could be paused before it is launched");
+    refused(resume, "campaign autumn is draft; it is not paused");
     campaigns::seal(&world.lab, &world.campaign("autumn")).unwrap();
     assert_eq!(world.state("autumn"), "sealed");
     world.launch("autumn").unwrap();
@@ -194,8 +202,12 @@ async fn life_goes_forward_only_in_the_database_too(engine: Engine) {
     world.decide("autumn", 'B').unwrap();
     assert_eq!(world.state("autumn"), "decided");
     assert!(world.decide("autumn", 'A').is_err(), "decided once");
+    pause(&world).unwrap();
+    resume(&world).unwrap();
+    assert!(resume(&world).unwrap_err().to_string().contains("is decided; it is not paused"));
     world.close("autumn");
     assert_eq!(world.state("autumn"), "closed");
+    assert!(pause(&world).unwrap_err().to_string().contains("is closed; it sends nothing any more"));
     assert!(campaigns::close(&world.lab, &world.campaign("autumn")).is_err());
 
     // Whatever is tried, the store takes no step back.

@@ -123,8 +123,14 @@ fn a_campaign_is_written_checked_launched_and_steered_from_the_command_line() ->
     operator.fails(&["campaign", "test-mail", "autumn-letter", "--to", "ada@example.org"], &["test mail could not be sent", "relay"])?;
     let draft = operator.succeeds(&["campaign", "show", "autumn-letter"])?;
     assert!(draft.contains("B differs from A in: subject.") && draft.contains("Tried just now"), "{draft}");
+    operator.fails(&["campaign", "pause", "autumn-letter"], &["is draft; it sends nothing that could be paused"])?;
+    operator.succeeds(&["campaign", "seal", "autumn-letter"])?;
+    operator.succeeds(&["campaign", "pause", "autumn-letter"])?;
     let launched = operator.succeeds(&["campaign", "launch", "autumn-letter"])?;
-    assert!(launched.contains("4 people enrolled"), "{launched}");
+    assert!(launched.contains("4 people enrolled. It is paused (paused by hand)"), "{launched}");
+    let resumed = operator.succeeds(&["campaign", "resume", "autumn-letter"])?;
+    assert!(resumed.contains("not yet sent, 4 letters"), "{resumed}");
+    operator.fails(&["campaign", "resume", "autumn-letter"], &["it is not paused"])?;
     operator.fails(&["campaign", "replace", "autumn-letter", "campaign.toml"], &["sending", "only a draft"])?;
     operator.fails(&["campaign", "decide", "autumn-letter", "B"], &["observing"])?;
     operator.succeeds(&["campaign", "pause", "autumn-letter"])?;
@@ -134,7 +140,7 @@ fn a_campaign_is_written_checked_launched_and_steered_from_the_command_line() ->
     assert!(scheduled.contains("2036-12-01T07:00:00Z"), "{scheduled}");
     assert!(operator.succeeds(&["campaign", "show", "autumn-letter"])?.contains("begins at 2036-12-01T07:00:00Z"));
     operator.succeeds(&["campaign", "schedule", "autumn-letter"])?;
-    operator.fails(&["campaign", "schedule", "autumn-letter", "tomorrow"], &["tomorrow"])?;
+    operator.fails(&["campaign", "schedule", "autumn-letter", "tomorrow"], &["'tomorrow' is no moment", "2026-12-01T09:00:00+01:00"])?;
     assert!(operator.succeeds(&["letters-to", "anna@example.com"])?.contains("autumn-letter  queued"));
     operator.fails(&["letters-to", "nobody@example.com"], &["nobody has this address"])?;
     assert!(operator.succeeds(&["relay", "list"])?.contains("127.0.0.1:25"));

@@ -1,6 +1,7 @@
 //! What a campaign found out: the verdict, what it rests on, and that it can be derived again.
 
 use letterlab::app::{assignment, campaigns, jobs};
+use letterlab::ids::VariantNumber;
 use letterlab::ledger::projection;
 use letterlab::ledger::store as events;
 use letterlab::report::export;
@@ -277,13 +278,16 @@ async fn a_choice_by_hand_is_carried_out_and_one_before_its_time_is_told(engine:
     assert_eq!(world.state("autumn"), "observing", "nobody chose");
     let refused = world.decide("autumn", 'C').unwrap_err();
     assert!(refused.to_string().contains("A, B"), "{refused}");
-    world.decide("autumn", 'B').unwrap();
+    campaigns::decide(&world.lab, &world.campaign("autumn"), VariantNumber(1), "hand", false).unwrap();
     world.deliver_everything().await;
     assert_eq!(world.received().iter().filter(|letter| letter.subject == "Two changes, two minutes").count(), 20 + 60);
     assert_eq!(world.results("autumn").plan.deviations, Vec::<String>::new(), "after its time");
 
     let mut early = clicked(engine, &by_hand, 100, [5, 6]).await;
     early.wait(1);
+    let asked = campaigns::decide(&early.lab, &early.campaign("autumn"), VariantNumber(0), "hand", false).unwrap_err().to_string();
+    assert!(asked.contains("the plan of autumn looks at the result on") && asked.contains("--early"), "{asked}");
+    assert_eq!(early.state("autumn"), "observing");
     early.decide("autumn", 'A').unwrap();
     early.deliver_everything().await;
     let deviations = early.results("autumn").plan.deviations;

@@ -248,7 +248,7 @@ impl World {
     /// Chooses what the rest get.
     pub fn decide(&self, name: &str, variant: char) -> Result<(), CampaignError> {
         let number = u8::try_from(u32::from(variant) - u32::from('A')).unwrap();
-        campaigns::decide(&self.lab, &self.campaign(name), VariantNumber(number), "hand, in a story")
+        campaigns::decide(&self.lab, &self.campaign(name), VariantNumber(number), "hand, in a story", true)
     }
 
     /// Ends a campaign.

@@ -33,12 +33,13 @@ pub fn done(request: &HttpRequest) -> Vec<Flash> {
         "changed" => (Tone::Good, "The draft is changed."),
         "deleted" => (Tone::Good, "The draft is deleted."),
         "launched" => (Tone::Good, "Sealed and launched. Letters are leaving."),
+        "launched-paused" => (Tone::Good, "Sealed and launched. It is paused: letters leave when you resume it."),
         "launching" => (Tone::Good, "Sealed. Everybody is being assigned; letters leave as soon as that is done."),
         "paused" => (Tone::Good, "Paused. Letters already handed over still arrive."),
         "cancelled" => (Tone::Good, "Cancelled. Nothing more is sent; what was sent is still measured."),
         "scheduled" => (Tone::Good, "The time of the first letter is set."),
         "resumed" => (Tone::Good, "Sending goes on."),
-        "decided" => (Tone::Good, "Decided. The rest of the list gets the chosen variant."),
+        "decided" => (Tone::Good, "Decided. Whoever is left of the list gets the chosen variant."),
         "password" => (Tone::Good, "The password is changed; sessions have ended, API keys are withdrawn."),
         "withdrawn" => (Tone::Good, "The API keys are withdrawn. Programs that used them are refused from now on."),
         "account" => (Tone::Good, "The account is made."),
@@ -162,7 +163,10 @@ pub async fn launch(web: web::Data<Web>, number: web::Path<String>, form: PostFo
     match tokio::time::timeout(LAUNCH_PATIENCE, launching).await {
         // What is wrong is shown as the whole list before launch.
         Ok(Ok(Err(Fault::Problems(_)))) if asked.state == State::Draft => super::preflight::refused(&web, &form.user, asked).await,
-        Ok(Ok(launched)) => launched.map(|()| see_other(&format!("{url}?done=launched"))),
+        Ok(Ok(launched)) => launched.map(|()| {
+            let word = if asked.paused.is_some() { "launched-paused" } else { "launched" };
+            see_other(&format!("{url}?done={word}"))
+        }),
         Ok(Err(error)) => Err(Fault::internal(error)),
         Err(_) => Ok(see_other(&format!("{url}?done=launching"))),
     }
@@ -205,7 +209,8 @@ pub async fn decide(web: web::Data<Web>, number: web::Path<String>, form: PostFo
     confirmed(&form)?;
     let variant = variant_of(form.fields.trimmed("choice")).ok_or_else(|| Fault::Bad("Choose one of the variants first.".to_owned()))?;
     let by = by_role(&form.user.account);
-    step(&web, &number, "decided", move |lab, campaign| campaigns::decide(lab, campaign, variant, &by)).await
+    // The form says when the plan looks, above what was ticked.
+    step(&web, &number, "decided", move |lab, campaign| campaigns::decide(lab, campaign, variant, &by, true)).await
 }
 
 /// `POST /campaigns/{number}/close`

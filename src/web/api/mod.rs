@@ -75,7 +75,7 @@ fn purpose(method: &Method, path: &str) -> &'static str {
         (_, "test") => "Try relays out, step by step, without a letter: {\"relay\": \"main\", \"sender\": \"news@example.org\"}.",
         (_, "letters") => "What became of every letter to one person: {\"address\": \"…\"}.",
         (_, "resume") => "Go on sending.",
-        (_, "decide") => "Choose what the rest get: {\"variant\": \"B\"}.",
+        (_, "decide") => "Choose what the rest get: {\"variant\": \"B\"}; before the plan's time with {\"early\": true} besides.",
         (_, "close") => "End it: nothing more is sent or recorded.",
         (_, "share") => "A reviewer's link: {\"days\": 30}.",
         (_, "preflight") => {

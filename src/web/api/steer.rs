@@ -1,7 +1,6 @@
 //! What changes a campaign's life, for programs.
 
 use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
-use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -10,6 +9,7 @@ use super::campaigns::{answer, find};
 use crate::app::campaigns::{self, CampaignError};
 use crate::app::lab::Lab;
 use crate::app::{people, relays, signals};
+use crate::campaign::definition::moment;
 use crate::campaign::store::Campaign;
 use crate::vault::address::EmailAddress;
 use crate::web::Web;
@@ -49,6 +49,9 @@ impl<T: DeserializeOwned + 'static> FromRequest for Small<T> {
 #[serde(deny_unknown_fields)]
 pub struct Decision {
     variant: String,
+    /// Meant so before the plan's time, too.
+    #[serde(default)]
+    early: bool,
 }
 
 /// Whether judging stored hits again only tells what would change.
@@ -111,7 +114,7 @@ pub async fn cancel(web: web::Data<Web>, _program: Program, name: web::Path<Stri
 pub struct Schedule {
     /// None for at once.
     #[serde(default)]
-    start: Option<Timestamp>,
+    start: Option<String>,
 }
 
 /// `POST …/schedule`
@@ -121,7 +124,7 @@ pub async fn schedule(
     name: web::Path<String>,
     body: Small<Schedule>,
 ) -> Result<HttpResponse, Fault> {
-    let start = body.0.start;
+    let start = body.0.start.as_deref().map(moment).transpose().map_err(|why| Fault::Bad(format!("start: {why}.")))?;
     step(&web, name, move |lab, campaign| campaigns::schedule(lab, campaign, start)).await
 }
 
@@ -157,10 +160,10 @@ pub async fn letters_to(web: web::Data<Web>, _program: Program, body: Small<Addr
 
 /// `POST …/decide`
 pub async fn decide(web: web::Data<Web>, program: Program, name: web::Path<String>, body: Small<Decision>) -> Result<HttpResponse, Fault> {
-    let letter = body.0.variant;
+    let Decision { variant: letter, early } = body.0;
     let variant = variant_of(letter.trim()).ok_or_else(|| Fault::Bad("variant is a letter, such as \"B\".".to_owned()))?;
     let by = by_role(&program.account);
-    step(&web, name, move |lab, campaign| campaigns::decide(lab, campaign, variant, &by)).await
+    step(&web, name, move |lab, campaign| campaigns::decide(lab, campaign, variant, &by, early)).await
 }
 
 /// `POST …/close`
