@@ -25,11 +25,11 @@ const USUAL_SPREAD: f64 = 0.1;
   letterlab power --base 0.03 --lift 0.2 --n 20000     with which chance?
   letterlab power --list customers --lift 0.1          from the list's own size and past rates")]
 pub(super) struct Power {
-    /// The control's rate, for example 0.03; taken from the list's past when left out
-    #[arg(long)]
+    /// The control's rate, for example 0.03 or 3%; taken from the list's past when left out
+    #[arg(long, value_parser = share)]
     base: Option<f64>,
-    /// The relative difference worth finding; 0.2 is a fifth more
-    #[arg(long)]
+    /// The relative difference worth finding; 0.2 or 20% is a fifth more
+    #[arg(long, value_parser = share, allow_negative_numbers = true)]
     lift: Option<f64>,
     /// Letters that will be sent in all arms together
     #[arg(long)]
@@ -41,7 +41,7 @@ pub(super) struct Power {
     #[arg(long, default_value = "click", value_parser = metric)]
     metric: Metric,
     /// The part of the list that takes part
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, value_parser = share)]
     share: f64,
     /// How many arms of equal size
     #[arg(long, default_value_t = 2, conflicts_with = "weights", value_parser = clap::value_parser!(u32).range(2..=8))]
@@ -53,23 +53,30 @@ pub(super) struct Power {
     #[arg(long, default_value_t = 0.05, value_parser = super::compare::level)]
     level: f64,
     /// Chance to find the difference if it is there
-    #[arg(long, default_value_t = 0.8)]
+    #[arg(long, default_value_t = 0.8, value_parser = share)]
     power: f64,
     /// fixed: looked at once; anytime: may be looked at always
     #[arg(long, default_value = "fixed", value_parser = method)]
     method: Method,
     /// The part of the letters that does not arrive; taken from the list's past when left out
-    #[arg(long)]
+    #[arg(long, value_parser = share)]
     loss: Option<f64>,
     /// The part of recipients whose success is a machine's, in every arm alike
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.0, value_parser = share)]
     machines: f64,
     /// The part of recipients whose pictures are fetched in advance and who are left out, for opens; taken from the list's past when left out
-    #[arg(long)]
+    #[arg(long, value_parser = share)]
     prefetched: Option<f64>,
     /// Everything as JSON
     #[arg(long)]
     json: bool,
+}
+
+/// A part of a whole: 0.03, or 3%.
+fn share(text: &str) -> Result<f64, String> {
+    let (number, of) = text.trim().strip_suffix('%').map_or((text.trim(), 1.0), |number| (number.trim_end(), 100.0));
+    let share = number.parse::<f64>().ok().filter(|number| number.is_finite());
+    share.map(|number| number / of).ok_or_else(|| "write a number such as 0.03, or 3%".to_owned())
 }
 
 fn metric(word: &str) -> Result<Metric, String> {
@@ -118,6 +125,12 @@ fn answer(command: &Power, past: Option<Past>) -> anyhow::Result<Answer> {
     }
     let base = match (command.base, past.as_ref().and_then(Past::pooled)) {
         (Some(base), _) => base,
+        (None, Some(pooled)) if [0, pooled.trials()].contains(&pooled.successes()) => bail!(
+            "in the past campaigns of this list {} of {} recipients {}: that tells no rate to plan with; give one: --base 0.03",
+            if pooled.successes() == 0 { "none".to_owned() } else { "all".to_owned() },
+            pooled.trials(),
+            if command.metric == Metric::Open { "opened" } else { "clicked" }
+        ),
         (None, Some(pooled)) => pooled.rate()?,
         (None, None) if past.is_some() => bail!("this list has no past campaigns to take a rate from; give one: --base 0.03"),
         (None, None) => bail!("give the control's rate: --base 0.03, or a list with past campaigns: --list NAME"),
@@ -229,5 +242,43 @@ fn print(answer: &Answer, command: &Power) {
             percent(test as f64 / size as f64),
             points(spread).trim_start_matches('+')
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::stats::Count;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        power: Power,
+    }
+
+    #[test]
+    fn parts_are_numbers_or_percent() {
+        for (text, part) in [("0.03", 0.03), ("3%", 0.03), (" 3 % ", 0.03), ("1", 1.0), ("-0.2", -0.2)] {
+            assert_eq!(share(text), Ok(part), "{text}");
+        }
+        for text in ["", "%", "three", "3,5%", "NaN", "inf%"] {
+            assert!(share(text).unwrap_err().contains("3%"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_past_without_successes_tells_no_rate() {
+        let line = Line::parse_from(["power", "--list", "customers", "--lift", "20%"]).power;
+        let past = |successes| {
+            let campaigns = vec![("spring".to_owned(), Count::new(successes, 50).unwrap())];
+            Some(Past { mailable: 60, loss: None, prefetched: None, campaigns })
+        };
+        assert_eq!(answer(&line, past(5)).unwrap().question.base, 0.1);
+        for (successes, words) in [(0, "none of 50 recipients clicked"), (50, "all of 50 recipients clicked")] {
+            let told = answer(&line, past(successes)).unwrap_err().to_string();
+            assert!(told.contains(words) && told.contains("--base 0.03"), "{told}");
+        }
     }
 }

@@ -60,7 +60,7 @@ pub enum NotEstimable {
     #[error("the calculation left the range of floating-point numbers")]
     NotFinite,
     /// An argument is outside its range.
-    #[error("an argument is out of range: {0}")]
+    #[error(transparent)]
     Invalid(#[from] InvalidInput),
 }
 
