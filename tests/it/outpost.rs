@@ -450,6 +450,8 @@ async fn https_answers_over_both_versions_of_http_and_takes_a_new_certificate_wh
     // The same connection goes on to the application.
     let page = exchange(&mut stream, &request("/privacy")).await;
     assert!(page.starts_with("HTTP/1.1 200 OK") && page.contains("how to block it"), "{page}");
+    let nowhere = exchange(&mut stream, &request("/c/forged")).await;
+    assert!(nowhere.starts_with("HTTP/1.1 404 Not Found") && nowhere.contains("This link leads nowhere"), "{nowhere}");
 
     let (mut client, connection) = h2::client::handshake(secure(node.address, b"h2").await).await.unwrap();
     let connection = tokio::spawn(connection);
@@ -459,6 +461,10 @@ async fn https_answers_over_both_versions_of_http_and_takes_a_new_certificate_wh
         let (answer, _) = client.send_request(asked, true).unwrap();
         let answer = answer.await.unwrap();
         assert_eq!(answer.status().as_u16(), status, "{path}");
+        if status == 404 {
+            let page = answer.into_body().data().await.unwrap().unwrap();
+            assert!(page.starts_with(b"<!doctype html>") && page.ends_with(b"</html>\n"), "{page:?}");
+        }
     }
     drop(client);
     connection.abort();

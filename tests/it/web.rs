@@ -279,7 +279,8 @@ async fn links_lead_where_they_were_frozen_to(engine: Engine) {
         assert_eq!((reply.header("cache-control"), reply.header("referrer-policy")), ("no-store, private, max-age=0", "no-referrer"));
     }
     let reply = server.send(Method::GET, &format!("/c/{}", "b".repeat(52)), &[], "").await;
-    assert_eq!((reply.status, reply.body.len(), reply.header("location")), (404, 0, ""));
+    assert_eq!((reply.status, reply.header("location"), reply.header("cache-control")), (404, "", "no-store, private, max-age=0"));
+    assert!(reply.text().contains("This link leads nowhere"), "{}", reply.text());
     // The campaign ends: nothing more is recorded, links go on working.
     world.tidy();
     let before = stored_hits(&world);

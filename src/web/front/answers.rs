@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
 
 use crate::web::public::pixel::{self, GIF};
-use crate::web::public::redirect;
+use crate::web::public::redirect::{HEADERS, NOWHERE, NOWHERE_HEADERS};
 
 /// What is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,8 +61,8 @@ pub fn write(answer: &Answer, is_head: bool, is_last: bool, now: Timestamp, out:
             *heads = Heads {
                 second: now.as_second(),
                 pixel: head("200 OK", GIF.len(), &pixel::HEADERS, &date),
-                onward: head("302 Found", 0, &redirect::HEADERS, &date),
-                nothing: head("404 Not Found", 0, &redirect::HEADERS, &date),
+                onward: head("302 Found", 0, &HEADERS, &date),
+                nothing: head("404 Not Found", NOWHERE.len(), &[&HEADERS[..], &NOWHERE_HEADERS[..]].concat(), &date),
                 too_many: head("429 Too Many Requests", 0, &[("retry-after", "60")], &date),
             };
         }
@@ -79,8 +79,10 @@ pub fn write(answer: &Answer, is_head: bool, is_last: bool, now: Timestamp, out:
         }
     });
     out.extend_from_slice(if is_last { b"connection: close\r\n\r\n" } else { b"\r\n" });
-    if *answer == Answer::Pixel && !is_head {
-        out.extend_from_slice(GIF);
+    match answer {
+        Answer::Pixel if !is_head => out.extend_from_slice(GIF),
+        Answer::Nothing if !is_head => out.extend_from_slice(NOWHERE.as_bytes()),
+        _ => {}
     }
 }
 
@@ -103,6 +105,10 @@ mod tests {
         assert!(pixel.contains("12:00:02") && pixel.contains("connection: close\r\n\r\nGIF89a"), "{pixel}");
         let head = text(&Answer::Pixel, true, false, "2026-11-22T12:00:02Z");
         assert!(head.contains("content-length: 43\r\n") && head.ends_with("\r\n\r\n") && !head.contains("GIF89a"), "{head}");
-        assert!(text(&Answer::Nothing, false, false, "2026-11-22T12:00:02Z").starts_with("HTTP/1.1 404 Not Found\r\n"));
+        let nothing = text(&Answer::Nothing, false, false, "2026-11-22T12:00:02Z");
+        let (above, page) = nothing.split_once("\r\n\r\n").unwrap();
+        assert!(above.starts_with("HTTP/1.1 404 Not Found\r\n") && above.contains("content-type: text/html; charset=utf-8"), "{above}");
+        assert!(above.contains(&format!("content-length: {}\r\n", page.len())) && page.contains("leads nowhere"), "{nothing}");
+        assert!(text(&Answer::Nothing, true, false, "2026-11-22T12:00:02Z").ends_with("\r\n\r\n"));
     }
 }

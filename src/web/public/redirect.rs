@@ -23,6 +23,13 @@ pub const HEADERS: [(&str, &str); 4] = [
     ("x-robots-tag", "noindex, nofollow, noarchive"),
 ];
 
+/// What a reader sees whose link leads nowhere.
+pub const NOWHERE: &str = "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\n<title>This link leads nowhere</title>\n<h1>This link leads nowhere</h1>\n<p>It is not complete, or was changed on its way. Open it from the letter itself. If it leads here from there, too, please tell the letter's sender.</p>\n<p>Nothing about you was recorded.</p>\n</html>\n";
+
+/// Beside that page, which needs nothing else.
+pub const NOWHERE_HEADERS: [(&str, &str); 2] =
+    [("content-type", "text/html; charset=utf-8"), ("content-security-policy", "default-src 'none'; frame-ancestors 'none'")];
+
 /// Whether a header can carry this address; what none can was refused when the letter was compiled.
 pub fn is_header_value(url: &str) -> bool {
     url.bytes().all(|byte| byte >= 0x20 && byte != 0x7f)
@@ -54,13 +61,16 @@ fn target(edge: &Edge, payload: &Payload) -> Option<HeaderValue> {
 }
 
 fn nothing_here() -> HttpResponse {
-    plain(StatusCode::NOT_FOUND)
+    with_headers(HttpResponse::NotFound().body(NOWHERE), HEADERS.iter().chain(&NOWHERE_HEADERS))
 }
 
 fn plain(status: StatusCode) -> HttpResponse {
-    let mut answer = HttpResponse::new(status);
+    with_headers(HttpResponse::new(status), HEADERS.iter())
+}
+
+fn with_headers<'a>(mut answer: HttpResponse, all: impl Iterator<Item = &'a (&'static str, &'static str)>) -> HttpResponse {
     let headers = answer.headers_mut();
-    for (name, value) in HEADERS {
+    for (name, value) in all {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
     answer
