@@ -109,7 +109,7 @@ pub(super) fn run(command: &Demo) -> anyhow::Result<ExitCode> {
     print_addresses(&lab, &campaign, &password);
     if !command.exit {
         println!("\nPress Ctrl-C to end; the scratch folder is then removed.");
-        super::serve::wait_for_a_signal(&service)?;
+        super::ending::Signals::listen()?.for_the_end()?.wait(&service);
     }
     drop(lab);
     service.stop()?;

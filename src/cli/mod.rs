@@ -9,6 +9,7 @@ mod campaign;
 mod compare;
 mod demo;
 mod domain;
+mod ending;
 mod image;
 mod import;
 mod keys;

@@ -543,6 +543,20 @@ async fn at_sighup_the_certificate_is_read_again_and_nothing_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn sighup_ends_no_service_that_has_just_begun_to_listen() {
+    use rustix::process::Signal;
+    let world = World::new(Engine::Sqlite).await;
+    for roles in ["track", "track,web,send,bounce"].repeat(5) {
+        let mut server = Server::start_with(&world, &["--roles", roles], &[]);
+        server.signal(Signal::HUP);
+        let answer = exchange(&mut TcpStream::connect(server.address).await.unwrap(), &request("/robots.txt")).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{roles}: {answer}");
+        server.signal(Signal::TERM);
+        assert!(server.ended(), "{roles}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_service_of_every_role_takes_up_the_key_of_the_command_and_sighup_does_not_end_it() {
     use rustix::process::Signal;
     let world = World::with_campaign_sent(Engine::Sqlite, &people(4), &campaign("autumn")).await;
