@@ -6,12 +6,13 @@
 //! command line and API all call), [`domain`] (whether a sender proves who it is), [`exchanges`] (whose mailboxes a domain's are), [`proof`] (that letters differ in one element),
 //! [`preflight`] (the list before launch), [`preview`] and [`test_mail`] (letters before they leave), [`jobs`] (background work), [`comparing`] (what processes tell each other),
 //! [`outpost`] (what answers pixels and links, without people), [`roles`] (which of all this a process does), [`proxies`] (whose word
-//! counts on where a request comes from), [`recount`] (states and counts from the events).
+//! counts on where a request comes from), [`recount`] (states and counts from the events), [`backup`].
 //!
 //! It holds no SQL and no markup; it is the only place below the shells that reads the clock.
 
 pub mod accounts;
 pub mod assignment;
+pub mod backup;
 pub mod campaigns;
 pub mod clock;
 pub mod comparing;

@@ -4,6 +4,7 @@
 //!
 //! Commands translate: what can be done is in `app`, and said in words here.
 
+mod backup;
 mod bounce;
 mod campaign;
 mod compare;
@@ -85,6 +86,8 @@ enum Command {
     User(user::User),
     /// Show whether every letter and every hit is accounted for
     Status(status::Status),
+    /// Copy databases and keys while the service works
+    Backup(backup::Backup),
     /// Derive every count from the events again and compare
     Verify(rebuild::Verify),
     /// Make every state and count anew from the events, while the service works
@@ -133,6 +136,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Command::Domain(command) => domain::run(&command, &settings(file)?),
         Command::User(command) => with_lab(file, |lab| user::run(&command, lab)),
         Command::Status(command) => with_lab(file, |lab| status::run(&command, lab)),
+        Command::Backup(command) => with_lab(file, |lab| backup::run(&command, lab)),
         Command::Verify(command) => with_lab(file, |lab| rebuild::verify(&command, lab)),
         Command::Rebuild(command) => with_lab(file, |lab| rebuild::rebuild(&command, lab)),
         Command::Compare(command) => compare::run(&command),

@@ -5,23 +5,24 @@
 //!
 //! It knows no tables and no domain words. Nothing here waits for the network while a transaction is open, and no caller should.
 
+mod connect;
+mod copy;
 mod engine;
 pub mod fixed;
 mod migrate;
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use diesel::connection::{AnsiTransactionManager, SimpleConnection as _, TransactionManager};
 use diesel::r2d2::{CustomizeConnection, ManageConnection, Pool, R2D2Connection};
-use diesel::{Connection as _, PgConnection, SqliteConnection};
 
+use connect::{connect, make_private_file};
 pub use engine::AnyConnection;
 pub use migrate::Step;
 
@@ -368,18 +369,6 @@ fn transaction<R, T, E: From<DbError>>(
     }
 }
 
-/// An empty file is an empty database. SQLite itself would make it readable by everybody on the machine; its companions take over the
-/// rights of this one. A file that is there stays as it is.
-fn make_private_file(path: &Path) -> std::io::Result<()> {
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder)?;
-    }
-    match std::fs::File::options().write(true).create_new(true).mode(0o600).open(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(()),
-    }
-}
-
 /// On SQLite the write lock is taken at once: a deferred transaction that reads first may fail busy without waiting.
 fn begin(connection: &mut AnyConnection) -> Result<(), diesel::result::Error> {
     match connection {
@@ -400,44 +389,6 @@ fn begin_snapshot(connection: &mut AnyConnection) -> Result<(), diesel::result::
 
 fn unavailable<R: Room>(location: &Location, error: impl std::error::Error + Send + Sync + 'static) -> DbError {
     DbError::Unavailable { room: R::NAME, location: location.to_string(), source: Box::new(error) }
-}
-
-fn connect(location: &Location, cache: u32) -> Result<AnyConnection, diesel::r2d2::Error> {
-    use diesel::r2d2::Error;
-    match location {
-        Location::Postgres(url) => PgConnection::establish(url).map(AnyConnection::Postgres).map_err(Error::ConnectionError),
-        Location::Sqlite(path) => {
-            let mut sqlite = SqliteConnection::establish(&path.to_string_lossy()).map_err(Error::ConnectionError)?;
-            sqlite.batch_execute("PRAGMA busy_timeout = 30000").map_err(Error::QueryError)?;
-            use_wal(&mut sqlite).map_err(Error::QueryError)?;
-            for pragma in [
-                "PRAGMA synchronous = FULL",
-                "PRAGMA foreign_keys = ON",
-                "PRAGMA temp_store = MEMORY",
-                &format!("PRAGMA cache_size = -{cache}"),
-                // Four times the usual: pages written again and again while letters leave go to the database's file more seldom.
-                "PRAGMA wal_autocheckpoint = 4000",
-            ] {
-                sqlite.batch_execute(pragma).map_err(Error::QueryError)?;
-            }
-            Ok(AnyConnection::Sqlite(sqlite))
-        }
-    }
-}
-
-/// Of several that switch a new database to WAL at once, SQLite lets one wait for the others and tells these at once, whatever their
-/// time-out, that it is locked: they would wait for each other. They come back when that one is done, and find it switched.
-fn use_wal(sqlite: &mut SqliteConnection) -> diesel::QueryResult<()> {
-    let began = Instant::now();
-    loop {
-        match sqlite.batch_execute("PRAGMA journal_mode = WAL") {
-            Err(error) if error.to_string() == "database is locked" && began.elapsed() < WAIT => {
-                // This lock is waited for.
-                sqlite.batch_execute("BEGIN IMMEDIATE; COMMIT")?;
-            }
-            answer => return answer,
-        }
-    }
 }
 
 /// Opens connections for the pool. Our own, because the derived connection would try each engine in turn on any text.
@@ -513,22 +464,6 @@ mod tests {
         for wrong in ["", "sqlite:", "vault.db", "mysql://a:secret@b/c"] {
             let message = wrong.parse::<Location>().unwrap_err().to_string();
             assert!(!message.contains("secret") && message.contains("sqlite:PATH"), "{message}");
-        }
-    }
-
-    #[test]
-    fn several_may_make_a_database_at_once() {
-        for turn in 0..100 {
-            let folder = tempfile::tempdir().unwrap();
-            let path = folder.path().join("vault.db");
-            let (location, start) = (Location::Sqlite(path.clone()), std::sync::Barrier::new(6));
-            let open = || {
-                start.wait();
-                make_private_file(&path).unwrap();
-                let mut connection = connect(&location, READERS_CACHE).unwrap_or_else(|error| panic!("turn {turn}: {error:?}"));
-                migrate::bring_up_to_date::<Vault>(&mut connection).unwrap_or_else(|error| panic!("turn {turn}: {error:?}"));
-            };
-            std::thread::scope(|scope| (0..6).for_each(|_| drop(scope.spawn(open))));
         }
     }
 }

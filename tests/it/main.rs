@@ -6,6 +6,7 @@
 
 mod architecture;
 mod authentic;
+mod backup;
 mod bounces;
 mod browser_story;
 mod campaign;
