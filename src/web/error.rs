@@ -260,6 +260,7 @@ fn refusal(fault: Option<&Fault>, status: StatusCode, reference: String) -> Refu
             let error = format!("the campaign has {} problem{}", problems.len(), if problems.len() == 1 { "" } else { "s" });
             Refusal { error, problems, reference }
         }
+        Some(Fault::NotFound) => Refusal { error: format!("{}; GET /api shows every route", plain()), problems: &[], reference },
         Some(fault) => Refusal { error: fault.message().unwrap_or_else(plain), problems: &[], reference },
         None => Refusal { error: plain(), problems: &[], reference },
     }

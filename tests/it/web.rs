@@ -56,6 +56,7 @@ on_both_engines!(
     a_program_runs_a_campaign,
     sending_is_steered_from_the_page_and_by_programs,
     a_program_is_told_what_is_wrong,
+    a_draft_is_sealed_on_its_page_and_launched_later,
     a_file_is_imported_and_removed,
     a_draft_is_written_changed_and_deleted_with_nothing_lost,
     no_page_for_reviewers_names_a_person,
@@ -555,6 +556,8 @@ async fn a_program_runs_a_campaign(engine: Engine) {
         server.send(Method::POST, "/api/v1/campaigns/story/test-mail", &with_key, r#"{"to": "ada@example.org", "variants": ["B"]}"#).await;
     assert_eq!(reply.json(), serde_json::json!([{"variant": "B", "accepted": true, "why": ""}]));
     assert_eq!(world.received().last().unwrap().subject, "Good morning");
+    let reply = server.send(Method::POST, "/api/v1/campaigns/story/seal", &with_key, "").await;
+    assert_eq!((reply.status, &reply.json()["state"], world.received().len()), (200, &serde_json::json!("sealed"), 1), "{}", reply.text());
     let reply = server.send(Method::POST, "/api/v1/campaigns/story/launch", &with_key, "").await;
     assert_eq!((reply.status, &reply.json()["state"]), (200, &serde_json::json!("sending")), "{}", reply.text());
     let reply = server.send(Method::POST, "/api/v1/campaigns/story/pause", &with_key, "").await;
@@ -637,6 +640,25 @@ async fn sending_is_steered_from_the_page_and_by_programs(engine: Engine) {
     assert_eq!((world.received().len(), world.counts("second").accepted, world.state("third")), (received, 0, "observing"));
 }
 
+async fn a_draft_is_sealed_on_its_page_and_launched_later(engine: Engine) {
+    let world = World::new(engine).await;
+    accounts(&world.lab);
+    world.import(PEOPLE);
+    world.draft(CAMPAIGN);
+    let server = Server::start(&world.lab);
+    let session = server.log_in("max").await;
+    let page = server.get("/campaigns/1", &session).await;
+    assert!(page.text().contains("Seal only") && page.text().contains("Seal and launch"), "{}", page.text());
+    let csrf = page.csrf();
+    assert_eq!(server.post("/campaigns/1/seal", &session, &[("csrf", &csrf)]).await.status, 400, "not without the tick");
+    let sealed = server.post("/campaigns/1/seal", &session, &[("csrf", &csrf), ("confirmed", "yes")]).await;
+    assert_eq!((sealed.status, sealed.header("location"), world.state("story")), (303, "/campaigns/1?done=sealed", "sealed"));
+    let page = server.get("/campaigns/1?done=sealed", &session).await.text();
+    assert!(page.contains("Nothing was sent") && !page.contains("Seal only"), "{page}");
+    let launched = server.post("/campaigns/1/launch", &session, &[("csrf", &csrf), ("confirmed", "yes")]).await;
+    assert_eq!((launched.status, world.state("story")), (303, "sending"), "{}", launched.text());
+}
+
 async fn a_program_is_told_what_is_wrong(engine: Engine) {
     let world = World::new(engine).await;
     let key = accounts(&world.lab);
@@ -667,7 +689,9 @@ async fn a_program_is_told_what_is_wrong(engine: Engine) {
         (Method::POST, "/api/v1/lists/x/people", "name\nanna", 400, "no e-mail column"),
         (Method::POST, "/api/v1/lists/x/people?recording_mode=off", "email\na@example.org", 400, "belong together"),
         (Method::PATCH, "/api/v1/campaigns", "", 405, "cannot be done here"),
-        (Method::GET, "/api/v1/nothing", "", 404, "nothing here"),
+        (Method::GET, "/api/v1/nothing", "", 404, "nothing here; GET /api shows every route"),
+        (Method::GET, "/api/campaigns", "", 404, "GET /api shows every route"),
+        (Method::POST, "/api/v1/people/letters", r#"{"address": "nobody@example.org"}"#, 404, "Nobody has this address"),
     ] {
         let reply = server.send(method.clone(), path, &with_key, body).await;
         let error = reply.json()["error"].as_str().unwrap().to_owned();

@@ -32,6 +32,7 @@ pub fn done(request: &HttpRequest) -> Vec<Flash> {
         "drafted" => (Tone::Good, "The draft is stored. Look at the previews and the plan, then launch."),
         "changed" => (Tone::Good, "The draft is changed."),
         "deleted" => (Tone::Good, "The draft is deleted."),
+        "sealed" => (Tone::Good, "Sealed. Nothing was sent; launch it when you like."),
         "launched" => (Tone::Good, "Sealed and launched. Letters are leaving."),
         "launched-paused" => (Tone::Good, "Sealed and launched. It is paused: letters leave when you resume it."),
         "launching" => (Tone::Good, "Sealed. Everybody is being assigned; letters leave as soon as that is done."),
@@ -86,6 +87,9 @@ pub fn actions(
     }
     if campaign.state.sends() && waiting > 0 {
         actions.push(Action::cancel(to("cancel"), &count(waiting)));
+    }
+    if campaign.state == State::Draft && is_ready {
+        actions.push(Action::seal(to("seal")));
     }
     match campaign.state {
         State::Draft => actions.push(Action::delete(to("delete"))),
@@ -170,6 +174,13 @@ pub async fn launch(web: web::Data<Web>, number: web::Path<String>, form: PostFo
         Ok(Err(error)) => Err(Fault::internal(error)),
         Err(_) => Ok(see_other(&format!("{url}?done=launching"))),
     }
+}
+
+/// `POST /campaigns/{number}/seal`
+pub async fn seal(web: web::Data<Web>, number: web::Path<String>, form: PostForm) -> Result<HttpResponse, Fault> {
+    confirmed(&form)?;
+    by_role(&form.user.account);
+    step(&web, &number, "sealed", |lab, campaign| campaigns::seal(lab, campaign).map(|_| ())).await
 }
 
 /// `POST /campaigns/{number}/pause`

@@ -10,17 +10,17 @@ pub mod preflight;
 pub mod status;
 pub mod steer;
 
-use actix_web::HttpResponse;
 use actix_web::http::Method;
+use actix_web::{HttpResponse, web};
 
 use super::error::Fault;
-use super::page;
 use super::routes::{Reach, TABLE};
 use super::view::Page;
 use super::view::api::{ApiRow, ApiView};
+use super::{Web, page};
 
 /// `GET /api`: a page about the API, its routes taken from the table itself.
-pub async fn describe() -> Result<HttpResponse, Fault> {
+pub async fn describe(web: web::Data<Web>) -> Result<HttpResponse, Fault> {
     let rows = TABLE
         .iter()
         .filter(|entry| entry.reach == Reach::ApiKey)
@@ -30,7 +30,7 @@ pub async fn describe() -> Result<HttpResponse, Fault> {
             purpose: purpose(&entry.method, entry.path).to_owned(),
         })
         .collect();
-    page(&ApiView { page: Page::anonymous("HTTP API"), rows })
+    page(&ApiView { page: Page::anonymous("HTTP API"), site: web.lab.config.web.base_url.clone(), rows })
 }
 
 fn purpose(method: &Method, path: &str) -> &'static str {
@@ -68,6 +68,7 @@ fn purpose(method: &Method, path: &str) -> &'static str {
         ("GET", "{campaign}") => "A campaign by name or number: state, times, definition, hash.",
         ("PUT", "{campaign}") => "Replace a draft.",
         ("DELETE", "{campaign}") => "Delete a draft.",
+        (_, "seal") => "Freeze letter and plan under one hash without sending yet.",
         (_, "launch") => "Seal, assign everybody, send.",
         (_, "pause") => "Stop sending for now.",
         (_, "cancel") => "Send no more, for good; what was sent is still measured.",
@@ -77,6 +78,7 @@ fn purpose(method: &Method, path: &str) -> &'static str {
         (_, "resume") => "Go on sending.",
         (_, "decide") => "Choose what the rest get: {\"variant\": \"B\"}; before the plan's time with {\"early\": true} besides.",
         (_, "close") => "End it: nothing more is sent or recorded.",
+        (_, "reclassify") => "Judge its stored hits again by the present rules and tell what changed; {\"dry_run\": true} only tells.",
         (_, "share") => "A reviewer's link: {\"days\": 30}.",
         (_, "preflight") => {
             "The list before launch, each point ok, warn or stop. Query: links=yes, domain=yes, spam=yes to ask the network and SpamAssassin."
@@ -95,5 +97,17 @@ fn purpose(method: &Method, path: &str) -> &'static str {
         (_, "results.R") => "A script for R that computes its numbers again from the counts.",
         (_, "results.py") => "The same for Python, standard library only.",
         _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_route_says_what_it_does() {
+        for entry in TABLE.iter().filter(|entry| entry.reach == Reach::ApiKey) {
+            assert!(!purpose(&entry.method, entry.path).is_empty(), "{} {}", entry.method, entry.path);
+        }
     }
 }

@@ -87,6 +87,11 @@ async fn step(
     Ok(answer(&after.await?))
 }
 
+/// `POST …/seal`
+pub async fn seal(web: web::Data<Web>, _program: Program, name: web::Path<String>) -> Result<HttpResponse, Fault> {
+    step(&web, name, |lab, campaign| campaigns::seal(lab, campaign).map(|_| ())).await
+}
+
 /// `POST …/launch`
 pub async fn launch(web: web::Data<Web>, _program: Program, name: web::Path<String>) -> Result<HttpResponse, Fault> {
     step(&web, name, |lab, campaign| campaigns::launch(lab, campaign, &mut |_, _| {})).await
@@ -155,7 +160,7 @@ pub struct Addressee {
 pub async fn letters_to(web: web::Data<Web>, _program: Program, body: Small<Addressee>) -> Result<HttpResponse, Fault> {
     let address = EmailAddress::parse(&body.0.address).map_err(|why| Fault::Bad(format!("This is no address: {why}.")))?;
     let letters = web.run(move |lab| people::letters_to(lab, &address)).await?;
-    Ok(HttpResponse::Ok().json(letters.ok_or(Fault::NotFound)?))
+    Ok(HttpResponse::Ok().json(letters.ok_or_else(|| Fault::Missing("Nobody has this address.".to_owned()))?))
 }
 
 /// `POST …/decide`

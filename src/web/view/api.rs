@@ -21,6 +21,8 @@ pub struct ApiRow {
 pub struct ApiView {
     /// The frame.
     pub page: Page,
+    /// Where this installation is reached.
+    pub site: String,
     /// Every route.
     pub rows: Vec<ApiRow>,
 }

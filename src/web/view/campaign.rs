@@ -211,6 +211,25 @@ impl Action {
         }
     }
 
+    /// Freeze it and send nothing yet.
+    pub fn seal(url: String) -> Self {
+        Self {
+            url,
+            key: "seal",
+            title: "Seal only".into(),
+            explanation:
+                "Freezes the letter, its variants and the plan under one hash, as launching does, and sends nothing yet: to register \
+                          the plan before the test."
+                    .into(),
+            button: "Seal".into(),
+            primary: false,
+            confirm: Some("Nothing about the test can be changed then.".into()),
+            choices_title: String::new(),
+            choices: Vec::new(),
+            moment: None,
+        }
+    }
+
     /// Stop sending for now.
     pub fn pause(url: String) -> Self {
         Self {
@@ -233,7 +252,7 @@ impl Action {
             url,
             key: "resume",
             title: "Resume sending".into(),
-            explanation: format!("Goes on with the {waiting} recipients still waiting. Nobody gets a second letter."),
+            explanation: format!("Goes on with exactly the {waiting} recipients still waiting."),
             button: "Resume".into(),
             primary: true,
             confirm: None,
