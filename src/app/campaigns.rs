@@ -5,7 +5,7 @@
 //!
 //! It translates between rooms and keeps nothing; who may do what is the shells' affair.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, Unit};
 
 use crate::app::clock;
 use crate::app::lab::Lab;
@@ -62,6 +62,17 @@ pub enum CampaignError {
     /// The list before launch says stop.
     #[error("the campaign is not ready: {}", .0.stops().join("; "))]
     NotReady(Box<Preflight>),
+    /// A time for the first letter that lies behind.
+    #[error(
+        "the first letter cannot leave at {start}: it is {now} already. Write a later moment; to begin at once write none (leave --at \
+             away, or the field empty)"
+    )]
+    Past {
+        /// When it was to leave.
+        start: Timestamp,
+        /// Now.
+        now: Timestamp,
+    },
     /// Test mail could not be sent.
     #[error("test mail could not be sent: {0}")]
     TestMail(String),
@@ -244,9 +255,17 @@ pub fn hold(lab: &Lab, campaign: &Campaign, reason: &str) -> Done<()> {
 }
 
 /// Says when the first letter may leave; none for as soon as it is launched. May be said before the launch and after it.
+///
+/// # Errors
+/// [`CampaignError::Past`], and that its letters are out.
 pub fn schedule(lab: &Lab, campaign: &Campaign, start: Option<Timestamp>) -> Done<()> {
     if campaign.state > State::Sending {
         return Err(wrong_state(campaign, "its letters are out; only what has not begun can be scheduled"));
+    }
+    let now = lab.clock.now();
+    if let Some(start) = start.filter(|start| *start < now) {
+        let now = now.round(Unit::Second).unwrap_or(now);
+        return Err(CampaignError::Past { start, now });
     }
     lab.vault.write(|conn| deliveries::set_start(conn, campaign.number, start))?;
     lab.nudge.notify_waiters();

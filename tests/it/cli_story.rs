@@ -123,6 +123,10 @@ fn a_campaign_is_written_checked_launched_and_steered_from_the_command_line() ->
     operator.fails(&["campaign", "test-mail", "autumn-letter", "--to", "ada@example.org"], &["test mail could not be sent", "relay"])?;
     let draft = operator.succeeds(&["campaign", "show", "autumn-letter"])?;
     assert!(draft.contains("B differs from A in: subject.") && draft.contains("Tried just now"), "{draft}");
+    let past = ["cannot leave at 2020-12-01T07:00:00Z: it is 20", "already", "Write a later moment", "leave --at away"];
+    operator.fails(&["campaign", "launch", "autumn-letter", "--at", "2020-12-01T08:00:00+01:00"], &past)?;
+    operator.fails(&["campaign", "schedule", "autumn-letter", "2020-12-01T08:00:00+01:00"], &past)?;
+    assert!(operator.succeeds(&["campaign", "list"])?.contains("draft"), "a refused moment launches nothing");
     operator.fails(&["campaign", "pause", "autumn-letter"], &["is draft; it sends nothing that could be paused"])?;
     operator.succeeds(&["campaign", "seal", "autumn-letter"])?;
     operator.succeeds(&["campaign", "pause", "autumn-letter"])?;

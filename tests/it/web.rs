@@ -599,6 +599,10 @@ async fn sending_is_steered_from_the_page_and_by_programs(engine: Engine) {
 
     // Held back until a moment, and let go.
     assert_eq!(form("/campaigns/1/schedule", &[("start", "tomorrow")]).await.status, 400);
+    let past = form("/campaigns/1/schedule", &[("start", "2020-11-23T08:00")]).await;
+    assert!(past.status == 400 && past.text().contains("cannot leave at 2020-11-23T08:00:00Z: it is"), "{}", past.text());
+    let past = server.send(Method::POST, "/api/v1/campaigns/story/schedule", &with_key, r#"{"start": "2020-11-23T08:00:00Z"}"#).await;
+    assert!(past.status == 400 && past.text().contains("Write a later moment"), "{}", past.text());
     assert_eq!(form("/campaigns/1/schedule", &[("start", "2026-11-23T08:00")]).await.status, 303);
     world.launch("story").unwrap();
     let page = server.get("/campaigns/1", &session).await.text();
