@@ -110,16 +110,15 @@ pub fn all(lab: &Lab) -> Done<Vec<Campaign>> {
     Ok(lab.ledger.read(campaigns::all)?)
 }
 
-/// Reads a campaign's text and answers everything wrong with it, lines included; an empty list is a campaign that can be launched.
+/// Reads a campaign's text and answers everything wrong with it, form and content, lines included; an empty list is a campaign that
+/// can be launched.
 /// `load` reads the letter's file, if it names one.
 pub fn check(lab: &Lab, text: &str, load: &dyn Fn(&str) -> Result<String, String>) -> Done<(Option<Definition>, Vec<Problem>)> {
-    match file::read(text, load) {
-        Err(problems) => Ok((None, problems)),
-        Ok(definition) => {
-            let problems = file::with_lines(text, check_definition(lab, &definition)?);
-            Ok((Some(definition), problems))
-        }
-    }
+    let reading = file::parse(text, load);
+    let found = reading.definition.as_ref().map(|definition| check_definition(lab, definition)).transpose()?.unwrap_or_default();
+    let problems = reading.all_problems(text, found);
+    // With a fault of form it holds stand-ins.
+    Ok((reading.definition.filter(|_| reading.problems.is_empty()), problems))
 }
 
 /// Everything that keeps a definition from being launched, its list included.

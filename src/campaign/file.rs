@@ -1,12 +1,17 @@
 //! `campaign.toml`, read with the key and line of every fault.
 //!
-//! Cast: [`read`], [`Problem`] (what is wrong, where, and what to do), [`template`] (a commented file to start from).
+//! Cast: [`parse`] with its [`Reading`] (what could be read, and all that is wrong), [`read`] (all or nothing), [`Problem`] (what is
+//! wrong, where, and what to do), [`template`] (a commented file to start from).
 //!
+//! A faulty value gets a stand-in, so that the rest of the file is judged too; what follows from a stand-in alone is never told.
 //! The web form and the HTTP API go through the same reader, so that a campaign is judged alike wherever it comes from.
 
+mod form;
 mod tables;
 
+use serde::Deserialize;
 use toml::Spanned;
+use toml::de::{DeTable, Deserializer};
 
 use crate::campaign::adopt::adopt;
 use crate::campaign::definition::{Definition, Options, SenderAddress, Variant};
@@ -45,55 +50,139 @@ impl std::fmt::Display for Problem {
     }
 }
 
+/// A campaign file as far as it could be read.
+pub struct Reading {
+    /// The campaign, with stand-ins for what is wrong; none where the text is no TOML at all.
+    pub definition: Option<Definition>,
+    /// What is wrong with the form of the file.
+    pub problems: Vec<Problem>,
+    /// Keys that have a stand-in beside those of the problems: the ones that misspelt keys were meant to be.
+    spoiled: Vec<String>,
+}
+
+impl Reading {
+    /// All that is wrong, by line: with the form, and `found` in the definition, less what only a stand-in is to blame for.
+    pub fn all_problems(&self, text: &str, found: Vec<Problem>) -> Vec<Problem> {
+        let Self { problems, spoiled, .. } = self;
+        let is_blameless = |key: &str| {
+            is_spoiled(problems, spoiled, key)
+                || CONSEQUENCES.iter().any(|(cause, then)| *then == key && is_spoiled(problems, spoiled, cause))
+                || (["letter", "letter.text"].contains(&key) && spoils_body(problems, spoiled))
+                || (key.starts_with("variants[") && spoils_letters(problems, spoiled))
+        };
+        let mut problems = self.problems.clone();
+        problems.extend(with_lines(text, found).into_iter().filter(|problem| !is_blameless(&problem.key)));
+        problems.sort_by_key(|problem| problem.line.unwrap_or(usize::MAX));
+        problems
+    }
+}
+
+/// A fault in the first may look like one in the second.
+const CONSEQUENCES: [(&str, &str); 2] = [("test.metric", "test.secondary"), ("test.share", "test.holdout")];
+
+/// Whether a key, or the table it is in, has a stand-in.
+fn is_spoiled(problems: &[Problem], spoiled: &[String], key: &str) -> bool {
+    let holds = |outer: &str| key.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
+    problems.iter().map(|problem| &problem.key).chain(spoiled).any(|outer| holds(outer))
+}
+
+/// Whether something that the letter all variants share is made of has a stand-in.
+fn spoils_body(problems: &[Problem], spoiled: &[String]) -> bool {
+    let parts = ["subject", "preheader", "text", "file", "format"];
+    parts.iter().any(|name| is_spoiled(problems, spoiled, &format!("letter.{name}")))
+}
+
+/// Whether something that the variants' letters are made of has a stand-in.
+fn spoils_letters(problems: &[Problem], spoiled: &[String]) -> bool {
+    let of_variant = |key: &String| key.starts_with("variants") && !key.ends_with(".weight");
+    spoils_body(problems, spoiled)
+        || ["test.element", "test.block", "test.same_letters"].iter().any(|key| is_spoiled(problems, spoiled, key))
+        || problems.iter().map(|problem| &problem.key).chain(spoiled).any(of_variant)
+}
+
 /// Collects problems, finding the line of a place in the text.
 struct Reader<'a> {
     text: &'a str,
     problems: Vec<Problem>,
+    spoiled: Vec<String>,
 }
 
 impl Reader<'_> {
-    fn line(&self, place: usize) -> usize {
-        self.text.as_bytes().iter().take(place).filter(|byte| **byte == b'\n').count() + 1
+    fn tell(&mut self, key: &str, place: Option<usize>, message: impl std::fmt::Display) {
+        let line = place.map(|place| line_at(self.text, place));
+        self.problems.push(Problem { key: key.to_owned(), line, message: message.to_string() });
     }
 
     fn fault<T>(&mut self, key: &str, place: &Spanned<T>, message: impl std::fmt::Display) {
-        let line = Some(self.line(place.span().start));
-        self.problems.push(Problem { key: key.to_owned(), line, message: message.to_string() });
+        self.tell(key, Some(place.span().start), message);
+    }
+
+    fn is_spoiled(&self, key: &str) -> bool {
+        is_spoiled(&self.problems, &self.spoiled, key)
     }
 }
 
-/// Reads a campaign file. `load` reads the letter's file, by the path written in `letter.file`, and says why when it cannot.
+fn line_at(text: &str, place: usize) -> usize {
+    text.as_bytes().iter().take(place).filter(|byte| **byte == b'\n').count() + 1
+}
+
+/// Reads a campaign file whose form has no fault. `load` reads the letter's file, by the path written in `letter.file`, and says why
+/// when it cannot.
 ///
 /// Ranges and content are checked by [`Definition::problems`]; this checks form only, and finds the lines.
 ///
 /// # Errors
-/// Every problem found; a file that is not TOML, or has an unknown or missing key, answers with that one.
+/// Every problem of form; a file that is not TOML answers with that one.
 pub fn read(text: &str, load: &dyn Fn(&str) -> Result<String, String>) -> Result<Definition, Vec<Problem>> {
-    let file: File = toml::from_str(text).map_err(|error| vec![syntax_problem(text, &error)])?;
-    let mut reader = Reader { text, problems: Vec::new() };
-    let recording = read_recording(&mut reader, file.recording.as_ref());
-    let body = read_body(&mut reader, &file, load);
-    let options = read_options(&mut reader, &file);
-    let design = read_design(&mut reader, file.test.get_ref(), &file.variants);
-    let newsletter = Newsletter {
-        subject: file.letter.subject.get_ref().clone(),
-        preheader: file.letter.preheader.clone(),
-        sender_name: file.sender.name.clone(),
-        body,
+    let reading = parse(text, load);
+    match reading.definition {
+        Some(definition) if reading.problems.is_empty() => Ok(definition),
+        _ => Err(reading.problems),
+    }
+}
+
+/// Reads as much of a campaign file as can be, with all that is wrong with its form. `load` is that of [`read`].
+pub fn parse(text: &str, load: &dyn Fn(&str) -> Result<String, String>) -> Reading {
+    let mut reader = Reader { text, problems: Vec::new(), spoiled: Vec::new() };
+    let definition = DeTable::parse(text).and_then(|mut table| {
+        form::check(&mut reader, table.get_mut());
+        File::deserialize(Deserializer::from(table))
+    });
+    let definition = match definition {
+        Ok(file) => Some(define(&mut reader, &file, load)),
+        Err(error) => {
+            reader.problems.push(syntax_problem(text, &error));
+            None
+        }
     };
+    Reading { definition, problems: reader.problems, spoiled: reader.spoiled }
+}
+
+fn define(reader: &mut Reader<'_>, file: &File, load: &dyn Fn(&str) -> Result<String, String>) -> Definition {
+    let letter = file.letter.get_ref();
+    let recording = read_recording(reader, file.recording.as_ref());
+    let body = read_body(reader, file, load);
+    let options = read_options(reader, file);
+    let design = read_design(reader, file.test.get_ref(), &file.variants);
+    let newsletter =
+        Newsletter { subject: letter.subject.clone(), preheader: letter.preheader.clone(), sender_name: file.sender.name.clone(), body };
     let (newsletter, element, variants) = if file.variants.iter().any(|variant| variant.get_ref().is_whole()) {
-        adopt_letters(&mut reader, &file, &newsletter, load)
+        adopt_letters(reader, file, &newsletter, load)
     } else {
-        let variants = file.variants.iter().map(|variant| Variant { value: variant.get_ref().value.clone(), letter: None }).collect();
-        (newsletter, read_element(&mut reader, &file.test), variants)
+        let element = read_element(reader, &file.test);
+        // Values of an element that nobody knows would be judged as something else; the letter itself can be judged without them.
+        let are_read = !spoils_letters(&reader.problems, &reader.spoiled);
+        let value = |table: &VariantTable| table.value.clone().filter(|_| are_read);
+        let variants = file.variants.iter().map(|variant| Variant { value: value(variant.get_ref()), letter: None }).collect();
+        (newsletter, element, variants)
     };
-    let definition = Definition {
-        name: file.name.get_ref().trim().to_owned(),
-        list: file.list.get_ref().trim().to_owned(),
+    Definition {
+        name: file.name.trim().to_owned(),
+        list: file.list.trim().to_owned(),
         recording,
         trap_link: file.trap_link,
         sender: SenderAddress {
-            address: file.sender.address.get_ref().trim().to_owned(),
+            address: file.sender.address.trim().to_owned(),
             reply_to: file.sender.reply_to.as_ref().map(|text| text.get_ref().trim().to_owned()).filter(|text| !text.is_empty()),
         },
         newsletter,
@@ -101,12 +190,11 @@ pub fn read(text: &str, load: &dyn Fn(&str) -> Result<String, String>) -> Result
         variants,
         design,
         options,
-    };
-    if reader.problems.is_empty() { Ok(definition) } else { Err(reader.problems) }
+    }
 }
 
 /// The problems of a definition, with the lines of their keys in the file it came from.
-pub fn with_lines(text: &str, problems: Vec<Problem>) -> Vec<Problem> {
+fn with_lines(text: &str, problems: Vec<Problem>) -> Vec<Problem> {
     problems.into_iter().map(|problem| Problem { line: problem.line.or_else(|| line_of_key(text, &problem.key)), ..problem }).collect()
 }
 
@@ -138,8 +226,16 @@ fn line_of_key(text: &str, key: &str) -> Option<usize> {
 }
 
 fn syntax_problem(text: &str, error: &toml::de::Error) -> Problem {
-    let line = error.span().map(|span| text.as_bytes().iter().take(span.start).filter(|byte| **byte == b'\n').count() + 1);
-    Problem { key: String::new(), line, message: error.message().to_owned() }
+    let message = error.message();
+    let advice = if message.contains("duplicate key") {
+        "a key stands once in its table, and a [table] once in the file: keep one of the two"
+    } else if message.contains("multi-line") {
+        "a text of several lines further up does not end: close it with \"\"\""
+    } else {
+        "write each line as key = value, a text in quotes, a text of several lines between \"\"\" and \"\"\""
+    };
+    let line = error.span().map(|span| line_at(text, span.start));
+    Problem { key: String::new(), line, message: format!("this is not TOML ({message}), so nothing below is read; {advice}") }
 }
 
 fn read_recording(reader: &mut Reader<'_>, written: Option<&Spanned<String>>) -> RecordingMode {
@@ -197,7 +293,8 @@ fn adopt_letters(
         });
     }
     // Letters that could not be read have been complained of.
-    let adopted = if reader.problems.is_empty() { adopt(&letters, file.test.get_ref().same_letters) } else { Err(Vec::new()) };
+    let are_read = !spoils_letters(&reader.problems, &reader.spoiled);
+    let adopted = if are_read { adopt(&letters, file.test.get_ref().same_letters) } else { Err(Vec::new()) };
     match (adopted, letters.into_iter().next()) {
         (Ok(adopted), Some(control)) => (control, adopted.element, adopted.variants),
         (Err(problems), _) => {
@@ -222,8 +319,10 @@ fn read_source<T>(
             String::new()
         }),
         (None, Some(text)) => text.to_owned(),
+        // Of a wrong one, or of a [letter] that is missing, something has been said.
+        (None, None) if reader.is_spoiled(&format!("{key}.file")) || reader.is_spoiled(&format!("{key}.text")) => String::new(),
         (None, None) => {
-            reader.fault(key, place, "the letter needs a body: write file = \"letter.mjml\", or text = \"\"\"…\"\"\"");
+            reader.fault(&format!("{key}.text"), place, "the letter needs a body: write file = \"letter.mjml\", or text = \"\"\"…\"\"\"");
             String::new()
         }
         (Some(path), Some(_)) => {
@@ -252,12 +351,12 @@ fn read_format(
 
 /// The body that variants share; none is needed where each brings its own.
 fn read_body(reader: &mut Reader<'_>, file: &File, load: &dyn Fn(&str) -> Result<String, String>) -> Body {
-    let letter = &file.letter;
+    let letter = file.letter.get_ref();
     let all_bring_one = !file.variants.is_empty() && file.variants.iter().all(|variant| variant.get_ref().has_body());
     let source = if all_bring_one && letter.file.is_none() && letter.text.is_none() {
         String::new()
     } else {
-        read_source(reader, "letter", &letter.subject, letter.file.as_ref(), letter.text.as_deref(), load)
+        read_source(reader, "letter", &file.letter, letter.file.as_ref(), letter.text.as_deref(), load)
     };
     Body { format: read_format(reader, "letter", letter.format.as_ref(), letter.file.as_ref(), BodyFormat::Markdown), source }
 }
@@ -277,7 +376,7 @@ fn read_options(reader: &mut Reader<'_>, file: &File) -> Options {
     let links = [&file.links.utm_source, &file.links.utm_medium, &file.links.utm_campaign].map(filled);
     let [source, medium, campaign] = links;
     let any = source.is_some() || medium.is_some() || campaign.is_some();
-    let inline_images = match file.letter.images.as_ref().map(|word| (word, word.get_ref().trim())) {
+    let inline_images = match file.letter.get_ref().images.as_ref().map(|word| (word, word.get_ref().trim())) {
         None | Some((_, "linked")) => false,
         Some((_, "inline")) => true,
         Some((word, _)) => {
@@ -286,11 +385,11 @@ fn read_options(reader: &mut Reader<'_>, file: &File) -> Options {
         }
     };
     Options {
-        language: filled(&file.letter.language),
+        language: filled(&file.letter.get_ref().language),
         utm: any.then(|| Utm {
             source: source.unwrap_or_else(|| "newsletter".to_owned()),
             medium: medium.unwrap_or_else(|| "email".to_owned()),
-            campaign: campaign.unwrap_or_else(|| file.name.get_ref().trim().to_owned()),
+            campaign: campaign.unwrap_or_else(|| file.name.trim().to_owned()),
         }),
         inline_images,
     }
@@ -299,6 +398,9 @@ fn read_options(reader: &mut Reader<'_>, file: &File) -> Options {
 fn read_element(reader: &mut Reader<'_>, table: &Spanned<TestTable>) -> Element {
     let test = table.get_ref();
     let Some(element) = &test.element else {
+        if reader.is_spoiled("test.element") {
+            return Element::Subject;
+        }
         let message = "say what varies: element = \"subject\"; or give each variant its whole letter, and the element is found";
         reader.fault("test.element", table, message);
         return Element::Subject;
@@ -319,6 +421,7 @@ fn read_element(reader: &mut Reader<'_>, table: &Spanned<TestTable>) -> Element 
     };
     match test.block.as_ref().filter(|name| !name.get_ref().trim().is_empty()) {
         Some(name) => Element::Block { name: name.get_ref().trim().to_owned(), facet },
+        None if reader.is_spoiled("test.block") => Element::Subject,
         None => {
             let message = if facet == Facet::Rule {
                 "to vary a rule of the stylesheet, write its selector as it stands there: block = \".button\""
@@ -359,7 +462,9 @@ fn read_guards(tables: Option<&GuardTables>) -> Vec<Limit> {
 
 fn read_design(reader: &mut Reader<'_>, test: &TestTable, variants: &[Spanned<VariantTable>]) -> Design {
     let usual = Design::default();
-    let metric = test.metric.as_ref().and_then(|word| read_metric(reader, "test.metric", word)).unwrap_or(usual.metric);
+    let metric = test.metric.as_ref().and_then(|word| read_metric(reader, "test.metric", word));
+    // Nobody knows whether clicks were meant: the stand-in asks for no links.
+    let metric = metric.unwrap_or(if reader.is_spoiled("test.metric") { Metric::Open } else { usual.metric });
     let secondary = test.secondary.iter().filter_map(|word| read_metric(reader, "test.secondary", word)).collect();
     let method = match &test.method {
         None => usual.method,

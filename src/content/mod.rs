@@ -75,6 +75,6 @@ pub use parts::{LetterPart, PART_ATTRIBUTE, PART_CLASS, Parts, marked, parts};
 pub use report::{LetterReport, report};
 pub use syntax::{FILTERS, UNSUBSCRIBE};
 pub use trap::with_trap_link;
-pub use unknown::UnknownField;
+pub use unknown::{UnknownField, suggest};
 pub use utm::Utm;
 pub use warning::Warning;

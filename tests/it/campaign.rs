@@ -48,7 +48,7 @@ async fn problems_of_a_draft_name_key_and_line(engine: Engine) {
         ("value = \"Two changes, two minutes\"", "value = \"What changed this autumn\"", "variants[1].value", "value"),
         ("observe_hours = 24", "observe_hours = 24\nmetric = \"sales\"", "test.metric", "metric"),
         ("name = \"autumn\"", "name = \"autumn letter\"", "name", "name"),
-        ("name = \"autumn\"", "name = \"autumn\"\ncolour = \"red\"", "", "colour"),
+        ("name = \"autumn\"", "name = \"autumn\"\ncolour = \"red\"", "colour", "colour"),
     ];
     for (from, to, key, line) in cases {
         let text = good.replacen(from, to, 1);

@@ -183,6 +183,39 @@ fn a_campaign_is_written_checked_launched_and_steered_from_the_command_line() ->
 }
 
 #[test]
+fn every_mistake_of_a_campaign_file_is_told_at_once() -> Result<()> {
+    let operator = Operator::new()?;
+    operator.write("people.csv", PEOPLE)?;
+    operator.succeeds(&["import", "people.csv", "--list", "customers"])?;
+    let template = operator.succeeds(&["campaign", "template"])?;
+    let broken = template
+        .replace("name = \"autumn-letter\"", "name = \"autumn letter\"")
+        .replace("list = \"customers\"", "list = \"custommers\"")
+        .replace("preheader = ", "preheadr = ")
+        .replace("metric = \"click\"", "metric = \"sales\"")
+        .replace("share = 1.0", "share = \"all\"")
+        .replace("observe_hours = 72", "observe_hours = 0")
+        .replace("margin = 0.005", "margin = \"small\"");
+    operator.write("broken.toml", &broken)?;
+    let at = |words: &str| broken.lines().position(|line| line.starts_with(words)).map_or(0, |index| index + 1);
+    let told = [
+        format!("broken.toml: line {}: name: a campaign's name is 1 to 80 letters", at("name")),
+        format!("line {}: list: no list is named \"custommers\"; there are: customers", at("list")),
+        format!("line {}: letter.preheadr: there is no such key under [letter]; did you mean `preheader`?", at("preheadr")),
+        format!("line {}: test.metric: write open or click", at("metric")),
+        format!("line {}: test.share: this is the text \"all\"; write a number above 0 and at most 1, such as 0.2", at("share")),
+        format!("line {}: test.observe_hours: the observation must last 1 to 2,160 hours", at("observe_hours")),
+        format!("line {}: test.guards.unsubscribe.margin: this is the text \"small\"; write a number", at("guards")),
+    ];
+    let told: Vec<&str> = told.iter().map(String::as_str).collect();
+    operator.fails(&["campaign", "check", "broken.toml"], &told)?;
+    operator.fails(&["campaign", "create", "broken.toml"], &[told.as_slice(), &["the campaign has 7 problems"]].concat())?;
+    operator.write("torn.toml", template.replace("name = \"autumn-letter\"", "name = autumn letter"))?;
+    operator.fails(&["campaign", "check", "torn.toml"], &["line 3: this is not TOML", "write each line as key = value"])?;
+    Ok(())
+}
+
+#[test]
 fn accounts_and_keys_are_made_from_the_command_line() -> Result<()> {
     let operator = Operator::new()?;
     let made = operator.run_with_input(&["user", "create", "ada", "--administrator"], b"a long password\n")?;

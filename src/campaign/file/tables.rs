@@ -1,42 +1,54 @@
 //! The tables of a `campaign.toml`, as they are written.
 //!
 //! Cast: [`File`] (the whole), and its tables. They know which keys there are and nothing of what is right; whatever a fault may lie in
-//! keeps its place in the text.
+//! keeps its place in the text. A key that must be there has an empty stand-in: whether it is there has been asked before.
 
 use serde::Deserialize;
 use toml::Spanned;
 
+fn nothing<T: Default>() -> Spanned<T> {
+    Spanned::new(0..0, T::default())
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct File {
-    pub(super) name: Spanned<String>,
-    pub(super) list: Spanned<String>,
+    #[serde(default)]
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) list: String,
     #[serde(default)]
     pub(super) recording: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) trap_link: bool,
+    #[serde(default)]
     pub(super) sender: SenderTable,
-    pub(super) letter: LetterTable,
+    #[serde(default = "nothing")]
+    pub(super) letter: Spanned<LetterTable>,
     #[serde(default)]
     pub(super) links: LinksTable,
+    #[serde(default = "nothing")]
     pub(super) test: Spanned<TestTable>,
     #[serde(default)]
     pub(super) variants: Vec<Spanned<VariantTable>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SenderTable {
+    #[serde(default)]
     pub(super) name: String,
-    pub(super) address: Spanned<String>,
+    #[serde(default)]
+    pub(super) address: String,
     #[serde(default)]
     pub(super) reply_to: Option<Spanned<String>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LetterTable {
-    pub(super) subject: Spanned<String>,
+    #[serde(default)]
+    pub(super) subject: String,
     #[serde(default)]
     pub(super) preheader: String,
     #[serde(default)]
@@ -62,7 +74,7 @@ pub(super) struct LinksTable {
     pub(super) utm_campaign: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TestTable {
     #[serde(default)]

@@ -5,10 +5,14 @@ use super::*;
 fn check(change: (&str, &str), expected: &[(&str, Option<usize>, &str)]) {
     let text = template().replace(change.0, change.1);
     assert!(change.0 == change.1 || text != template(), "the change {change:?} applies");
-    let problems = match read(&text, &|_| Ok("Hello".to_owned())) {
-        Ok(definition) => with_lines(&text, definition.problems(None)),
-        Err(problems) => problems,
-    };
+    expect(&text, expected);
+}
+
+/// All that is wrong with a text, in order.
+fn expect(text: &str, expected: &[(&str, Option<usize>, &str)]) {
+    let reading = parse(text, &|_| Ok("Hello".to_owned()));
+    let found = reading.definition.as_ref().map(|definition| definition.problems(None)).unwrap_or_default();
+    let problems = reading.all_problems(text, found);
     assert_eq!(problems.len(), expected.len(), "{problems:#?}");
     for (problem, (key, line, words)) in problems.iter().zip(expected) {
         assert_eq!(problem.key, *key, "{problem}");
@@ -34,8 +38,11 @@ fn faults_name_key_and_line() {
     check(("metric = \"click\"", "metric = \"sales\""), &[("test.metric", line_of("metric"), "open or click")]);
     check(("element = \"subject\"", "element = \"links\""), &[("test.element", line_of("element"), "sender_name")]);
     check(("element = \"subject\"", "element = \"link\""), &[("test.block", line_of("element"), "block = ")]);
-    check(("list = ", "lists = "), &[("", line_of("list"), "unknown field `lists`")]);
-    check(("significance = 0.05", "significance = \"high\""), &[("", line_of("significance"), "invalid type")]);
+    check(("list = ", "lists = "), &[("lists", line_of("list"), "did you mean `list`?")]);
+    check(
+        ("significance = 0.05", "significance = \"high\""),
+        &[("test.significance", line_of("significance"), "the text \"high\"; write a number from")],
+    );
     check(("recording = \"pseudonymous\"", "recording = \"all\""), &[("recording", line_of("recording"), "aggregate")]);
 }
 
@@ -47,7 +54,7 @@ fn faults_of_method_guards_and_hold_out_name_key_and_line() {
     check(("secondary = [\"open\"]", "secondary = [\"sales\"]"), &[("test.secondary", line_of("secondary"), "open or click")]);
     check(("secondary = [\"open\"]", "secondary = [\"click\"]"), &[("test.secondary", line_of("secondary"), "named twice")]);
     check(("margin = 0.005", "margin = 5.0"), &[("test.guards", line_of("guards.unsubscribe"), "half a percentage point")]);
-    check(("margin = 0.005", "size = 0.005"), &[("", line_of("guards.unsubscribe"), "unknown field `size`")]);
+    check(("margin = 0.005", "size = 0.005"), &[("test.guards.unsubscribe.size", line_of("guards.unsubscribe"), "margin, level, off")]);
 }
 
 #[test]
@@ -112,7 +119,118 @@ fn whole_letters_that_differ_in_more_or_less_than_one_element_are_refused() {
     assert!(neither[0].0.contains("say what varies"), "{neither:?}");
 }
 
+/// The template with every change made.
+fn changed(changes: &[(&str, &str)]) -> String {
+    changes.iter().fold(template().to_owned(), |text, (from, to)| {
+        assert!(text.contains(from), "{from}");
+        text.replacen(from, to, 1)
+    })
+}
+
+#[test]
+fn every_fault_of_a_file_is_told_at_once_with_line_key_and_what_to_write() {
+    let text = changed(&[
+        ("list = \"customers\"", "lists = \"customers\""),
+        ("trap_link = false", "trap_link = \"no\""),
+        ("address = ", "adress = "),
+        ("subject = \"What", "recording = \"off\"\nsubject = \"What"),
+        ("metric = \"click\"", "metric = \"sales\""),
+        ("share = 1.0", "share = 1.5"),
+        ("observe_hours = 72", "observe_hours = -3"),
+        ("secondary = [\"open\"]", "secondary = [\"open\", 5]"),
+        ("margin = 0.005", "margin = \"small\""),
+        ("weight = 1", "weight = 1.5"),
+    ]);
+    let line = |words: &str| text.lines().position(|line| line.starts_with(words)).map(|index| index + 1);
+    expect(
+        &text,
+        &[
+            ("lists", line("lists"), "there is no such key at the top of the file; did you mean `list`?"),
+            ("trap_link", line("trap_link"), "this is the text \"no\"; write true or false, without quotes"),
+            ("sender.adress", line("adress"), "there is no such key under [sender]; did you mean `address`?"),
+            ("letter.recording", line("recording = \"off\""), "under [letter]; it belongs at the top of the file"),
+            ("test.metric", line("metric"), "write open or click"),
+            ("test.share", line("share"), "at most 1"),
+            ("test.observe_hours", line("observe_hours"), "this is the number -3; write a whole number from 1 to 2160"),
+            ("test.secondary", line("secondary"), "this is a list that holds the number 5; write a list of texts"),
+            ("test.guards.unsubscribe.margin", line("guards.unsubscribe"), "this is the text \"small\"; write a number above 0"),
+            ("variants[0].weight", line("weight"), "this is the number 1.5; write a whole number from 1 to 100"),
+        ],
+    );
+}
+
+#[test]
+fn what_is_missing_is_told_once_and_nothing_follows_from_a_stand_in() {
+    expect(
+        "",
+        &[
+            ("name", None, "this is missing at the top of the file"),
+            ("list", None, "write the name of a list"),
+            ("sender", None, "this is missing; write a line [sender]"),
+            ("letter", None, "write a line [letter]"),
+            ("test", None, "write a line [test]"),
+            ("variants", None, "2 to 8 variants"),
+        ],
+    );
+    let bodiless = "name = \"a\"\nlist = \"l\"\n[sender]\nname = \"L\"\naddress = \"a@b.example\"\n[letter]\nformat = \"html\"\n[test]\n";
+    expect(
+        &format!("{bodiless}element = \"subject\"\n[[variants]]\n[[variants]]\nvalue = 2026-11-22T10:00:00Z\n"),
+        &[
+            ("letter.subject", Some(6), "this is missing under [letter]; write a text in quotes"),
+            ("letter.text", Some(6), "the letter needs a body"),
+            ("variants[1].value", Some(12), "this is the moment 2026-11-22T10:00:00Z without quotes; write the element's value in quotes"),
+        ],
+    );
+    let sections = changed(&[("[test]", "[tests]"), ("[[variants]]", "[[variant]]"), ("[[variants]]", "[[variant]]")]);
+    expect(&sections, &[("tests", None, "did you mean `test`?"), ("variant", None, "did you mean `variants`?")]);
+    check(("guards.unsubscribe = ", "unsubscribe = "), &[("test.unsubscribe", line_of("guards"), "it belongs under [test.guards]")]);
+    // What stands beside a misspelt key under its right name is judged all the same.
+    let twice = changed(&[("[test]", "[tests]\n[test]"), ("share = 1.0", "share = 1.5")]);
+    expect(&twice, &[("tests", None, "there is no such table; `test` is there already"), ("test.share", None, "at most 1")]);
+}
+
+#[test]
+fn every_key_there_is_can_be_written() {
+    let text = changed(&[
+        ("# reply_to", "reply_to"),
+        ("# language", "language"),
+        ("# images", "images"),
+        ("# [links]", "[links]"),
+        ("# utm_source", "utm_source"),
+        ("# utm_medium", "utm_medium"),
+        ("# utm_campaign", "utm_campaign"),
+        ("# block", "block"),
+        ("observe_hours = 72", "observe_hours = 0x48"),
+        ("share = 1.0", "share = 1"),
+        ("{ margin = 0.005 }", "{ margin = 0.005, level = 5e-2 }\nguards.bounce = { off = true }\nguards.complaint = { off = false }"),
+    ]);
+    expect(&text, &[]);
+    let whole = "file = \"b.md\"\nformat = \"markdown\"\nsubject = \"S\"\npreheader = \"P\"\nsender_name = \"N\"";
+    assert!(
+        read(&format!("{}{whole}\ntext = \"T\"", template()), &|_| Ok(String::new())).is_err_and(|found| {
+            found.iter().all(|problem| !problem.message.contains("TOML") && !problem.message.contains("no such key"))
+        })
+    );
+}
+
+#[test]
+fn a_word_that_is_none_hides_no_other_fault() {
+    let text = changed(&[("metric = \"click\"", "metric = \"sales\""), ("element = \"subject\"", "element = \"subjekt\"")]);
+    let text = text.replace("(https://example.org/first)", "(https://example.org/first) {{ first_name | shout }}");
+    let line = |words: &str| text.lines().position(|line| line.starts_with(words)).map(|index| index + 1);
+    expect(
+        &text,
+        &[
+            ("letter.text", line("text = "), "shout"),
+            ("test.element", line("element"), "sender_name"),
+            ("test.metric", line("metric"), "open or click"),
+        ],
+    );
+}
+
 #[test]
 fn broken_toml_is_refused_with_its_line() {
-    check(("name = \"", "name = "), &[("", line_of("name"), "")]);
+    check(("name = \"", "name = "), &[("", line_of("name"), "write each line as key = value")]);
+    expect(&template().replace("letter)\n\"\"\"", "letter)\n"), &[("", None, "close it with \"\"\"")]);
+    check(("share = 1.0", "metric = 1.0"), &[("", line_of("share"), "keep one of the two")]);
 }
