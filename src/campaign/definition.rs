@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::campaign::file::Problem;
 use crate::content::{CompiledLetter, Element, Facet, LetterSettings, Newsletter, Utm, is_language, with_override};
 use crate::experiment::assign::Seed;
-use crate::experiment::design::{Design, InvalidDesign};
+use crate::experiment::design::{Design, InvalidDesign, Metric};
 use crate::ids::{RecordingMode, VariantNumber};
 use crate::token::LINKS_MAX;
 
@@ -118,13 +118,7 @@ impl Definition {
         let mut arms = Vec::new();
         let mut problems = Vec::new();
         for (number, variant) in (0u8..).zip(&self.variants) {
-            let key = if variant.letter.is_some() {
-                format!("variants[{number}].text")
-            } else if variant.value.is_some() {
-                format!("variants[{number}].value")
-            } else {
-                "letter.text".to_owned()
-            };
+            let key = letter_key(number, variant);
             match self.arm(VariantNumber(number), variant) {
                 Ok(arm) => arms.push(arm),
                 Err(error) => problems.push(Problem::of(&key, error)),
@@ -196,6 +190,7 @@ impl Definition {
             Err(more) => problems.extend(more),
             Ok(arms) => {
                 problems.extend(self.difference_problems(&arms));
+                problems.extend(self.content_problems(&arms));
                 if let Some(fields) = fields {
                     problems.extend(field_problems(&arms, fields, &self.list));
                 }
@@ -259,6 +254,31 @@ impl Definition {
         problems
     }
 
+    /// A letter without anything to read tests nothing, and one without a tracked link has no clicks to compare.
+    fn content_problems(&self, arms: &[Arm]) -> Vec<Problem> {
+        let needs_link = self.design.metric == Metric::Click;
+        let is_blank = |arm: &Arm| arm.letter.is_blank();
+        let is_dead = |arm: &Arm| needs_link && !is_blank(arm) && arm.letter.links().is_empty();
+        let mut problems = self.of_arms(arms, is_blank, "is empty: it has neither text nor picture; write what people shall read");
+        let dead = "has no link whose clicks can be counted, and the metric is click; add a link to an http or https address, or compare by \
+                    opens (metric = \"open\")";
+        problems.extend(self.of_arms(arms, is_dead, dead));
+        problems
+    }
+
+    /// The same words about each variant they hold for, or once about the letter where they hold for all.
+    fn of_arms(&self, arms: &[Arm], holds: impl Fn(&Arm) -> bool, words: &str) -> Vec<Problem> {
+        let found: Vec<&Arm> = arms.iter().filter(|arm| holds(arm)).collect();
+        if !found.is_empty() && found.len() == arms.len() {
+            return vec![Problem::of("letter.text", format!("the letter {words}"))];
+        }
+        let key = |arm: &Arm| self.variants.get(usize::from(arm.variant.0)).map(|variant| letter_key(arm.variant.0, variant));
+        found
+            .iter()
+            .map(|arm| Problem::of(&key(arm).unwrap_or_default(), format!("the letter of variant {} {words}", arm.variant)))
+            .collect()
+    }
+
     /// The value of the tested element in each variant, for people to read.
     pub fn shown_values(&self) -> Vec<String> {
         self.variants
@@ -274,6 +294,17 @@ impl Definition {
                 (None, Element::Block { .. } | Element::Found(_)) => "as written".to_owned(),
             })
             .collect()
+    }
+}
+
+/// The key in the file that a variant's letter is made by.
+fn letter_key(number: u8, variant: &Variant) -> String {
+    if variant.letter.is_some() {
+        format!("variants[{number}].text")
+    } else if variant.value.is_some() {
+        format!("variants[{number}].value")
+    } else {
+        "letter.text".to_owned()
     }
 }
 

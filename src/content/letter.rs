@@ -58,6 +58,7 @@ pub struct CompiledLetter {
     size: usize,
     language: Option<String>,
     images: Vec<String>,
+    is_blank: bool,
 }
 
 /// The addresses made for one person's copy. All are finished; none is changed or checked here.
@@ -127,6 +128,7 @@ impl CompiledLetter {
             link.url = utm::with_parameters(&link.url, &settings.parameters);
         }
         let text = text::from_html(&frozen.html, &mut marks);
+        let is_blank = text.trim().is_empty() && !has_picture(&frozen.html);
         let html = unwrap_blocks(&frozen.html, &marks);
         let size = size_of(&html, &marks, &frozen.links) + preheader.len();
         let with_footer = !offers_unsubscribe(&html, &marks);
@@ -155,7 +157,7 @@ impl CompiledLetter {
         warnings.extend(frozen.warnings);
         let fields = marks.uses.iter().map(|one| one.field.clone()).filter(|field| field != UNSUBSCRIBE).collect();
         let untracked = frozen.links.iter().map(|link| Value::from(link.url.as_str())).collect();
-        Ok(Self { engine, marks, links: frozen.links, untracked, warnings, fields, size, language: stated, images })
+        Ok(Self { engine, marks, links: frozen.links, untracked, warnings, fields, size, language: stated, images, is_blank })
     }
 
     /// The tracked links, in reading order.
@@ -192,6 +194,11 @@ impl CompiledLetter {
     /// The ids of the uploaded pictures that are parts of the message, each once.
     pub fn inline_images(&self) -> &[String] {
         &self.images
+    }
+
+    /// Whether there is neither text nor picture in it, for nobody.
+    pub fn is_blank(&self) -> bool {
+        self.is_blank
     }
 
     /// Why this person would get no letter: the first field they lack, with its place, if any. Conditions are evaluated where it
@@ -250,6 +257,10 @@ impl CompiledLetter {
             text: fill("text", Part::Body)?,
         })
     }
+}
+
+fn has_picture(html: &str) -> bool {
+    markup::tokens(html).iter().any(|token| matches!(&token.kind, Kind::Start { name, .. } if name.eq_ignore_ascii_case("img")))
 }
 
 fn pixel_markup(url: &str) -> String {

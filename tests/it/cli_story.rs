@@ -210,6 +210,22 @@ fn every_mistake_of_a_campaign_file_is_told_at_once() -> Result<()> {
     let told: Vec<&str> = told.iter().map(String::as_str).collect();
     operator.fails(&["campaign", "check", "broken.toml"], &told)?;
     operator.fails(&["campaign", "create", "broken.toml"], &[told.as_slice(), &["the campaign has 7 problems"]].concat())?;
+
+    // Nobody can click a letter without links, or read an empty one.
+    let unlinked = template
+        .replace("[first one](https://example.org/first)", "first one")
+        .replace("[See all of them](https://example.org/all?from=letter)", "");
+    operator.write("unlinked.toml", &unlinked)?;
+    operator.fails(
+        &["campaign", "check", "unlinked.toml"],
+        &["letter.text: the letter has no link whose clicks can be counted", "add a link"],
+    )?;
+    operator.fails(&["campaign", "create", "unlinked.toml"], &["the letter has no link"])?;
+    operator.write("letter.md", "\n")?;
+    let (before, rest) = unlinked.split_once("text = \"\"\"").context("text")?;
+    let (_, after) = rest.split_once("\"\"\"").context("end of text")?;
+    operator.write("empty.toml", format!("{before}file = \"letter.md\"{after}"))?;
+    operator.fails(&["campaign", "check", "empty.toml"], &["letter.text: the letter is empty", "write what people shall read"])?;
     operator.write("torn.toml", template.replace("name = \"autumn-letter\"", "name = autumn letter"))?;
     operator.fails(&["campaign", "check", "torn.toml"], &["line 3: this is not TOML", "write each line as key = value"])?;
     Ok(())

@@ -774,7 +774,7 @@ async fn a_draft_is_written_changed_and_deleted_with_nothing_lost(engine: Engine
     let reply = server.post("/campaigns/new", &session, &form("Dear {{ frist_name }}", "from-form")).await;
     let text = reply.text();
     assert!(reply.status == 422 && text.contains("did you mean first_name") && text.contains("Dear {{ frist_name }}"), "{text}");
-    let reply = server.post("/campaigns/new", &session, &form("Dear {{ first_name }}", "from-form")).await;
+    let reply = server.post("/campaigns/new", &session, &form("Dear {{ first_name }}, [look](https://example.org/)", "from-form")).await;
     assert_eq!((reply.status, reply.header("location")), (303, "/campaigns/1?done=drafted"), "{}", reply.text());
     let page = server.get("/campaigns/1", &session).await.text();
     assert!(page.contains("Seal and launch") && page.contains("1 of 2 people"), "{page}");
@@ -788,7 +788,8 @@ async fn a_draft_is_written_changed_and_deleted_with_nothing_lost(engine: Engine
     let edit = server.get("/campaigns/1/edit", &session).await.text();
     assert!(edit.contains("Dear {{ first_name }}") && edit.contains("value=\"50\""), "{edit}");
     assert!(edit.contains("value=\"anytime\" checked") && edit.contains("name=\"holdout\" type=\"number\" value=\"0\""), "{edit}");
-    let reply = server.post("/campaigns/1/edit", &session, &form("Dear {{ first_name }}, welcome", "from-form-2")).await;
+    let reply =
+        server.post("/campaigns/1/edit", &session, &form("Dear {{ first_name }}, [welcome](https://example.org/)", "from-form-2")).await;
     assert_eq!(reply.header("location"), "/campaigns/1?done=changed", "{}", reply.text());
     let file = server.get("/campaigns/1/campaign.toml", &session).await.text();
     let pasted = file.replace("from-form-2", "from-file").replace("share = 0.5", "share = 1.5");

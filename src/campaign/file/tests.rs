@@ -229,6 +229,26 @@ fn a_word_that_is_none_hides_no_other_fault() {
 }
 
 #[test]
+fn a_letter_that_nobody_can_read_or_click_is_refused() {
+    let letter = |body: &str| {
+        let (before, rest) = template().split_once("text = \"\"\"").unwrap();
+        format!("{before}text = \"\"\"{body}{}", rest.split_once("\"\"\"").map(|(_, after)| format!("\"\"\"{after}")).unwrap())
+    };
+    let opens = |text: &str| text.replace("metric = \"click\"", "metric = \"open\"").replace("secondary = [\"open\"]", "secondary = []");
+    expect(&letter("Hello"), &[("letter.text", line_of("text = "), "the letter has no link whose clicks can be counted")]);
+    expect(&opens(&letter("Hello")), &[]);
+    for empty in ["", " \n\n", "<p> </p>"] {
+        expect(&letter(empty), &[("letter.text", line_of("text = "), "the letter is empty")]);
+        expect(&opens(&letter(empty)), &[("letter.text", line_of("text = "), "the letter is empty")]);
+    }
+    expect(&opens(&letter("![](https://example.org/a.png)")), &[]);
+    let without = letter("Look [here](https://example.org/)")
+        .replace("element = \"subject\"", "element = \"presence\"\nblock = \"a\"")
+        .replace("value = \"Three changes, two minutes\"", "value = \"absent\"");
+    expect(&without, &[("variants[1].value", None, "the letter of variant B has no link")]);
+}
+
+#[test]
 fn broken_toml_is_refused_with_its_line() {
     check(("name = \"", "name = "), &[("", line_of("name"), "write each line as key = value")]);
     expect(&template().replace("letter)\n\"\"\"", "letter)\n"), &[("", None, "close it with \"\"\"")]);
