@@ -222,6 +222,11 @@ impl RecordingMode {
             Self::Identified => "identified",
         }
     }
+
+    /// Whether it may be used only with this person's recorded consent to exactly this: one person's reading is told from another's by name.
+    pub const fn needs_consent(self) -> bool {
+        matches!(self, Self::Identified)
+    }
 }
 
 impl fmt::Display for RecordingMode {

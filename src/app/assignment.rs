@@ -14,6 +14,7 @@ use crate::experiment::assign::ALGORITHM;
 use crate::experiment::redraw::{Drawn, Place, Stratum, redraw};
 use crate::ledger::store as events;
 use crate::ledger::subject::Part;
+use crate::report::wording::counted;
 
 /// Rows per question.
 const STEP: i64 = 10_000;
@@ -155,15 +156,20 @@ const fn placed(part: Part, variant: crate::ids::VariantNumber) -> Place {
 }
 
 fn sentence(recipients: u64, different: u64, missing: u64, contradictory: u64) -> String {
+    let are = |number: u64| counted(number, "is", "are");
+    let all = counted(recipients, "recipient", "recipients");
     if contradictory > 0 {
-        return format!("{contradictory} of {recipients} recipients are in one arm by their letter and in another by their events.");
+        let verb = if contradictory == 1 { "is" } else { "are" };
+        return format!("{contradictory} of {all} {verb} in one arm by their letter and in another by their events.");
     }
     match (different, missing) {
-        (0, 0) => format!("The draw repeats: all {recipients} recipients are where seed and plan put them."),
-        (0, _) => format!("All {recipients} recipients still recorded are where seed and plan put them; {missing} are no longer recorded."),
-        (_, 0) => format!("{different} of {recipients} recipients are not where seed and plan put them."),
+        (0, 0) if recipients == 1 => "The draw repeats: the only recipient is where seed and plan put them.".to_owned(),
+        (0, 0) => format!("The draw repeats: all {all} are where seed and plan put them."),
+        (0, _) => format!("The {all} still recorded fall where seed and plan put them; {} no longer recorded.", are(missing)),
+        (_, 0) => format!("{different} of {all} fall elsewhere than seed and plan put them."),
         (_, _) => format!(
-            "{missing} recipients are no longer recorded, so that the draw of their strata cannot be repeated: {different} of the other {recipients} fall elsewhere without them."
+            "{} no longer recorded, so that the draw of their strata cannot be repeated: {different} of the other {recipients} fall elsewhere without them.",
+            counted(missing, "recipient is", "recipients are")
         ),
     }
 }

@@ -25,6 +25,7 @@ use crate::report::deviations::against;
 use crate::report::page::{Outcome, ResultPage};
 use crate::report::results as reports;
 use crate::report::wording::moment;
+use crate::vault::people::NoSuchList;
 use crate::vault::store as people;
 
 /// Over how long the pace of sending is taken.
@@ -126,12 +127,8 @@ pub fn check_definition(lab: &Lab, definition: &Definition) -> Done<Vec<Problem>
     let (fields, lists) = lab.vault.read(|conn| Ok::<_, DbError>((people::fields(conn, &definition.list)?, people::list_names(conn)?)))?;
     let mut problems = definition.problems(fields.as_ref());
     if fields.is_none() && !definition.list.is_empty() {
-        let there = if lists.is_empty() {
-            "there are none yet: import people first".to_owned()
-        } else {
-            format!("there are: {}", lists.join(", "))
-        };
-        problems.push(Problem::of("list", format!("no list is named {:?}; {there}", definition.list)));
+        let missing = NoSuchList { wanted: definition.list.clone(), known: lists };
+        problems.push(Problem::of("list", missing.to_string()));
     }
     if definition.options.inline_images
         && let Ok(arms) = definition.arms()

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::app::proxies::TrustedProxies;
-use crate::db::Location;
+use crate::db::{DbError, Location};
 use crate::delivery::relays::{Relay, Relays};
 use crate::delivery::smtp::RelaySettings;
 use crate::delivery::throttle::{RelayLimits, Throttles};
@@ -84,6 +84,21 @@ pub struct Database {
     pub vault: String,
     /// Events.
     pub ledger: String,
+}
+
+impl Database {
+    /// Where the people's database should be, when both are files and neither is there. Nothing is made.
+    ///
+    /// # Errors
+    /// A setting that is no location of a database.
+    pub fn nowhere(&self) -> Result<Option<PathBuf>, DbError> {
+        match (self.vault.parse()?, self.ledger.parse()?) {
+            (Location::Sqlite(vault), Location::Sqlite(ledger)) if !vault.exists() && !ledger.exists() => {
+                Ok(Some(std::path::absolute(&vault).unwrap_or(vault)))
+            }
+            _ => Ok(None),
+        }
+    }
 }
 
 /// Where files are.

@@ -11,6 +11,7 @@ use crate::content::difference::{self, Comparison, Letter, MOST_LETTERS, Outcome
 use crate::content::{self, Body, BodyFormat, CompiledLetter, ContentError, LetterUrls, Newsletter, Parts, Rewriting, Tracking};
 use crate::db::DbError;
 use crate::ids::SubscriberId;
+use crate::report::wording::counted;
 use crate::vault::store as people;
 
 fn letter(format: BodyFormat, source: &str) -> Newsletter {
@@ -154,7 +155,7 @@ impl Lacking {
     /// In words; nothing when everybody has everything.
     pub fn words(&self) -> Option<String> {
         let fields: Vec<String> = self.fields.iter().map(|(field, people)| format!("{field} ({people})")).collect();
-        let who = if self.lacking == 1 { "1 person has".to_owned() } else { format!("{} people have", self.lacking) };
+        let who = counted(self.lacking, "person has", "people have");
         (self.lacking > 0).then(|| {
             format!("{who} no value for a field the letter needs and would be skipped: {}; give the field a default: {{{{ name | default(\"…\") }}}}", fields.join(", "))
         })

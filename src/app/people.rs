@@ -1,6 +1,6 @@
 //! What a user can do with people: the verbs that web pages, command line and HTTP API all call.
 //!
-//! Cast: [`import_file`], [`letters_to`].
+//! Cast: [`import_file`], [`letters_to`] ([`Standing`]), [`suppress`], [`unsuppress`], [`erase`].
 //!
 //! It reads files the shells give it and keeps none of them.
 
@@ -11,30 +11,98 @@ use std::path::Path;
 
 use crate::app::clock;
 use crate::app::lab::Lab;
+use crate::bridge::withdraw;
 use crate::campaign::store as campaigns;
 use crate::db::DbError;
 use crate::delivery::mailing::Fate;
 use crate::delivery::store as deliveries;
-use crate::ids::SubscriberId;
+use crate::ids::{RecordingMode, SubscriberId};
 use crate::vault::address::EmailAddress;
 use crate::vault::import::{ImportError, ImportOptions, ImportReport, Progress, Refusal, import, survey};
+use crate::vault::people::{Person, Suppression};
 use crate::vault::store as people;
 
-/// Every letter to the person with this address, with every try; none when nobody has it.
+/// Why somebody cannot be changed.
+#[derive(Debug, thiserror::Error)]
+pub enum PersonError {
+    /// No such person.
+    #[error("nobody has this address")]
+    Unknown,
+    /// It was not the operator's doing.
+    #[error("this person may not be mailed for another reason: {}; only suppressions by hand are taken back here", .0.as_str())]
+    Theirs(Suppression),
+    /// The database failed.
+    #[error("the person could not be read or changed")]
+    Database(#[from] DbError),
+}
+
+/// Whether a person may be mailed, and every letter to them.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Standing {
+    /// Whether letters go to them.
+    pub may_be_mailed: bool,
+    /// Why not, if so.
+    pub suppressed: Option<Suppression>,
+    /// What may be recorded of them.
+    pub recording: RecordingMode,
+    /// Every letter, the newest campaign first.
+    pub letters: Vec<Letter>,
+}
+
+/// How the person with this address stands, with every letter to them and every try; none when nobody has it.
 ///
 /// # Errors
 /// When a database cannot be read.
-pub fn letters_to(lab: &Lab, address: &EmailAddress) -> Result<Option<Vec<Letter>>, DbError> {
-    let fates = lab.vault.read(|conn| match people::person_by_address(conn, address)? {
-        Some(person) => deliveries::fates(conn, person.id).map(Some),
+pub fn letters_to(lab: &Lab, address: &EmailAddress) -> Result<Option<Standing>, DbError> {
+    let found = lab.vault.read(|conn| match people::person_by_address(conn, address)? {
+        Some(person) => deliveries::fates(conn, person.id).map(|fates| Some((person, fates))),
         None => Ok(None),
     })?;
-    let Some(fates) = fates else { return Ok(None) };
+    let Some((person, fates)) = found else { return Ok(None) };
     let letter = |fate: Fate| {
         let name = lab.ledger.read(|conn| campaigns::by_number(conn, fate.campaign))?.map(|campaign| campaign.definition.name);
         Ok(Letter { campaign_name: name.unwrap_or_else(|| fate.campaign.to_string()), fate })
     };
-    fates.into_iter().map(letter).collect::<Result<_, DbError>>().map(Some)
+    let letters = fates.into_iter().map(letter).collect::<Result<_, DbError>>()?;
+    let Person { suppressed, recording, .. } = person;
+    Ok(Some(Standing { may_be_mailed: suppressed.is_none(), suppressed, recording, letters }))
+}
+
+/// No more letters to the person with this address, those on their way to the relay aside. Answers whether that is new.
+///
+/// # Errors
+/// [`PersonError::Unknown`]; a database failure.
+pub fn suppress(lab: &Lab, address: &EmailAddress) -> Result<bool, PersonError> {
+    lab.vault.write(|conn| {
+        let person = people::person_by_address(conn, address)?.ok_or(PersonError::Unknown)?;
+        Ok(people::suppress(conn, person.id, Suppression::ByHand, lab.clock.now())?)
+    })
+}
+
+/// Takes the operator's suppression back. Answers whether there was one.
+///
+/// # Errors
+/// [`PersonError::Unknown`]; [`PersonError::Theirs`] when something else forbids mail, as an unsubscription does; a database failure.
+pub fn unsuppress(lab: &Lab, address: &EmailAddress) -> Result<bool, PersonError> {
+    lab.vault.write(|conn| {
+        let person = people::person_by_address(conn, address)?.ok_or(PersonError::Unknown)?;
+        let was = people::unsuppress(conn, person.id, Suppression::ByHand)?;
+        match person.suppressed {
+            Some(reason) if reason != Suppression::ByHand => Err(PersonError::Theirs(reason)),
+            _ => Ok(was),
+        }
+    })
+}
+
+/// Erases the person with this address: who they are, what they agreed to, and every hit of theirs. Letters stay counted as sent.
+///
+/// # Errors
+/// [`PersonError::Unknown`]; a database failure, after which erasing again goes on.
+pub fn erase(lab: &Lab, address: &EmailAddress) -> Result<(), PersonError> {
+    let person = lab.vault.read(|conn| people::person_by_address(conn, address))?.ok_or(PersonError::Unknown)?;
+    let pseudonyms = withdraw::erase(&lab.vault, &lab.ledger, person.id, lab.clock.now())?;
+    lab.tracker.targets.withdraw(pseudonyms);
+    Ok(())
 }
 
 /// A letter to a person, and what became of it.

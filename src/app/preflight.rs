@@ -26,6 +26,7 @@ use crate::campaign::store::Campaign;
 use crate::content::preflight::{Item, Level, Topic, letter_items};
 use crate::content::{LetterUrls, Tracking};
 use crate::ids::VariantNumber;
+use crate::report::wording::counted;
 use crate::token::TOKEN_CHARACTERS;
 use crate::vault::store as people;
 
@@ -163,8 +164,7 @@ fn campaign_item(lab: &Lab, definition: &Definition) -> Done<Option<Item>> {
     Ok(Some(match mailable {
         0 => Item::new(Topic::Campaign, Level::Stop, format!("nobody on list {list} may be mailed"))
             .advice("import people, or look at who is suppressed"),
-        1 => Item::new(Topic::Campaign, Level::Ok, format!("1 person on list {list} may be mailed")),
-        many => Item::new(Topic::Campaign, Level::Ok, format!("{many} people on list {list} may be mailed")),
+        many => Item::new(Topic::Campaign, Level::Ok, format!("{} on list {list} may be mailed", counted(many, "person", "people"))),
     }))
 }
 
@@ -237,7 +237,9 @@ fn missing_fields(lab: &Lab, definition: &Definition) -> Done<Vec<Item>> {
     }
     let level = if found.lacking >= found.people { Level::Stop } else { Level::Warn };
     let fields = found.fields.iter().map(|(field, people)| format!("{field}: {people}")).collect();
-    let words = format!("{} of {} people lack a value the letter needs and would be skipped", found.lacking, found.people);
+    let verb = if found.lacking == 1 { "lacks" } else { "lack" };
+    let people = counted(found.people, "person", "people");
+    let words = format!("{} of {people} {verb} a value the letter needs and would be skipped", found.lacking);
     Ok(vec![
         Item::new(Topic::MissingFields, level, words)
             .advice("give the field a default, {{ first_name | default(\"there\") }}, or import the value")

@@ -20,6 +20,7 @@ use crate::experiment::assign::{Candidate, Seed, draw};
 use crate::ids::{CampaignNumber, MailingId, Mint, Pseudonym, RecordingMode, SubscriberId, VariantNumber};
 use crate::ledger::store as events;
 use crate::ledger::subject::{Part, Subject};
+use crate::vault::people::NoSuchList;
 use crate::vault::store as people;
 
 /// Rows per step of long work.
@@ -134,10 +135,8 @@ pub fn seal(
 }
 
 fn no_such_list(vault: &VaultDb, wanted: &str) -> Result<Problem, LaunchError> {
-    let names = vault.read(people::list_names)?;
-    let there =
-        if names.is_empty() { "there are none yet: import people first".to_owned() } else { format!("there are: {}", names.join(", ")) };
-    Ok(Problem::of("list", format!("no list is named {wanted:?}; {there}")))
+    let missing = NoSuchList { wanted: wanted.to_owned(), known: vault.read(people::list_names)? };
+    Ok(Problem::of("list", missing.to_string()))
 }
 
 fn wrong_state(campaign: &Campaign, wanted: &'static str) -> LaunchError {

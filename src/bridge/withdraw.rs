@@ -1,4 +1,4 @@
-//! What a recipient asks for through the link in a letter: no more letters, or no more measurement.
+//! What a recipient asks for: through the link in a letter no more letters, or no more measurement; through the operator to be erased.
 //!
 //! The two are independent: who unsubscribes may still be measured in letters already sent, and who opts out of measurement still
 //! gets letters. Both are found by the pseudonym, change nothing when said twice, and tell nobody else who the person is.
@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::db::{DbResult, LedgerDb, VaultDb};
 use crate::delivery::mailing::OutcomeKind;
 use crate::delivery::store as deliveries;
-use crate::ids::{EventId, Mint, Pseudonym, RecordingMode};
+use crate::ids::{EventId, Mint, Pseudonym, RecordingMode, SubscriberId};
 use crate::ledger::projection;
 use crate::vault::people::{Consent, Suppression};
 use crate::vault::store as people;
@@ -42,6 +42,23 @@ pub fn unsubscribe(vault: &VaultDb, pseudonym: Pseudonym, now: Timestamp, mint: 
         deliveries::add_outcome(conn, &found, OutcomeKind::Unsubscribed, "", now, EventId::from_bytes(mint()))?;
         Ok(true)
     })
+}
+
+/// Erases a person: no letter leaves any more, their hits go, and their row is emptied, everywhere their name or address may be. Every step
+/// may be done again. Answers their pseudonyms, so that running trackers can stop at once.
+pub fn erase(vault: &VaultDb, ledger: &LedgerDb, subscriber: SubscriberId, now: Timestamp) -> DbResult<Vec<Pseudonym>> {
+    // While it is not emptied, the person is still found by the address: what fails half-way is done again.
+    let pseudonyms = vault.write(|conn| {
+        people::suppress(conn, subscriber, Suppression::ByHand, now)?;
+        deliveries::pseudonyms(conn, subscriber)
+    })?;
+    projection::withdraw(ledger, &pseudonyms, now)?;
+    vault.write(|conn| {
+        deliveries::forget_words(conn, subscriber)?;
+        people::empty(conn, subscriber, now)
+    })?;
+    vault.cut_log()?;
+    Ok(pseudonyms)
 }
 
 /// Nothing more is recorded of this person, and what was recorded of their hits is deleted, in every campaign whose mapping exists.

@@ -16,6 +16,7 @@ use crate::campaign::file::{Problem, template};
 use crate::campaign::store::Campaign as Stored;
 use crate::content::preflight::Level;
 use crate::ids::VariantNumber;
+use crate::report::wording::counted;
 
 /// Write, check, launch and steer campaigns.
 #[derive(Debug, clap::Subcommand)]
@@ -119,10 +120,27 @@ pub(super) enum Campaign {
     },
 }
 
+impl Campaign {
+    /// Whether it makes nothing: it reads, or changes a campaign that must be there.
+    pub(super) const fn reads(&self) -> bool {
+        !matches!(self, Self::Create { .. })
+    }
+
+    /// Whether it needs no data at all.
+    pub(super) const fn is_template(&self) -> bool {
+        matches!(self, Self::Template)
+    }
+}
+
+pub(super) fn print_template() -> anyhow::Result<ExitCode> {
+    print!("{}", template());
+    Ok(ExitCode::SUCCESS)
+}
+
 pub(super) fn run(command: &Campaign, lab: &Lab) -> anyhow::Result<ExitCode> {
     let find = |name: &str| campaigns::find(lab, name);
     match command {
-        Campaign::Template => print!("{}", template()),
+        Campaign::Template => return print_template(),
         Campaign::Check(command) => {
             let file = Path::new(&command.campaign);
             return if file.is_file() { check(lab, file) } else { super::preflight::check(lab, command) };
@@ -163,7 +181,7 @@ pub(super) fn run(command: &Campaign, lab: &Lab) -> anyhow::Result<ExitCode> {
         }
         Campaign::Cancel { name } => {
             let skipped = campaigns::cancel(lab, &find(name)?)?;
-            println!("Cancelled: {skipped} letters will not be sent. Those that were are still measured.");
+            println!("Cancelled: {} will not be sent. Those that were are still measured.", counted(skipped, "letter", "letters"));
         }
         Campaign::Pause { name } => {
             let campaign = find(name)?;
@@ -215,7 +233,8 @@ fn check(lab: &Lab, file: &Path) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::FAILURE);
         }
         let eligible = lab.vault.read(|conn| crate::vault::store::eligible_count(conn, &definition.list))?;
-        println!("{}: nothing wrong. {eligible} people of list {} may be mailed.", file.display(), definition.list);
+        let people = counted(eligible, "person", "people");
+        println!("{}: nothing wrong. {people} of list {} may be mailed.", file.display(), definition.list);
         for item in list.items.iter().filter(|item| item.level == Level::Warn) {
             println!(
                 "  look at: {}{}",

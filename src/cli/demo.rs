@@ -34,7 +34,7 @@ use crate::cli::service::{Listeners, Service, bind};
 use crate::delivery::smtp::{RelaySettings, Security, Timeouts};
 use crate::demo as world;
 use crate::report::export;
-use crate::report::wording::percent;
+use crate::report::wording::{counted, percent};
 use crate::vault::account::Role;
 use crate::vault::import::ImportOptions;
 
@@ -229,7 +229,7 @@ fn import_people(command: &Demo, lab: &Lab, scratch: &Path) -> anyhow::Result<()
         &mut |_| {},
     )?;
     bar.finish_and_clear();
-    println!("  imported     {} people ({} refused)", report.added, report.refused);
+    println!("  imported     {} ({} refused)", counted(report.added, "person", "people"), report.refused);
     Ok(())
 }
 

@@ -21,6 +21,13 @@ pub(super) enum Image {
     List,
 }
 
+impl Image {
+    /// Whether it changes nothing.
+    pub(super) const fn reads(&self) -> bool {
+        matches!(self, Self::List)
+    }
+}
+
 pub(super) fn run(command: &Image, lab: &Lab) -> anyhow::Result<ExitCode> {
     match command {
         Image::Add { files } => {
@@ -31,7 +38,11 @@ pub(super) fn run(command: &Image, lab: &Lab) -> anyhow::Result<ExitCode> {
             }
         }
         Image::List => {
-            for image in images::all(lab)? {
+            let all = images::all(lab)?;
+            if all.is_empty() {
+                println!("No picture is uploaded yet; `letterlab image add FILE` takes one.");
+            }
+            for image in all {
                 println!("{}  {:>7} kB  {}", image.uploaded_at, image.bytes.div_ceil(1024), image.url);
             }
         }

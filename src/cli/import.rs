@@ -8,13 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use jiff::Timestamp;
 
 use crate::app::lab::Lab;
 use crate::app::people::import_file;
 use crate::ids::RecordingMode;
-use crate::vault::import::{ImportOptions, ImportReport, export as write_list};
-use crate::vault::people::Consent;
+use crate::report::wording::counted;
+use crate::vault::import::{ImportOptions, ImportReport, export as write_list, read_moment};
+use crate::vault::people::{Consent, NoSuchList};
+use crate::vault::store;
 
 /// Import people from a CSV file.
 #[derive(Debug, clap::Args)]
@@ -49,7 +50,7 @@ pub(super) struct Export {
 }
 
 pub(super) fn run(command: &Import, lab: &Lab) -> anyhow::Result<ExitCode> {
-    let options = ImportOptions { list: command.list.clone(), stated: stated(command)? };
+    let options = ImportOptions { list: command.list.clone(), stated: stated(command, lab)? };
     let mut refused_file = match &command.refused {
         None => None,
         Some(path) => {
@@ -89,20 +90,22 @@ pub(super) fn run(command: &Import, lab: &Lab) -> anyhow::Result<ExitCode> {
     Ok(if report.refused > 0 || report.stopped { ExitCode::from(2) } else { ExitCode::SUCCESS })
 }
 
-fn stated(command: &Import) -> anyhow::Result<Option<Consent>> {
+fn stated(command: &Import, lab: &Lab) -> anyhow::Result<Option<Consent>> {
     let (Some(mode), Some(source), Some(date)) = (command.recording, &command.consent_source, &command.consent_date) else {
         if command.consent_source.is_some() || command.consent_date.is_some() {
             bail!("--consent-source and --consent-date say where and when people agreed to --recording; give all three");
         }
         return Ok(None);
     };
-    let at: Timestamp = if date.len() == 10 { format!("{date}T00:00:00Z").parse() } else { date.parse() }
-        .with_context(|| format!("--consent-date {date:?} is not a date; write 2026-03-01"))?;
-    Ok(Some(Consent { mode, source: source.clone(), at }))
+    if source.trim().is_empty() {
+        bail!("--consent-source is empty; say where these people agreed, for example \"shop checkout\"");
+    }
+    let at = read_moment(date.trim(), lab.clock.now()).map_err(|wrong| anyhow::anyhow!("--consent-date {date:?} {wrong}"))?;
+    Ok(Some(Consent { mode, source: source.trim().to_owned(), at }))
 }
 
 fn print_report(report: &ImportReport, lab: &Lab, command: &Import) -> anyhow::Result<()> {
-    println!("{} lines:", report.lines);
+    println!("{}:", counted(report.lines, "line", "lines"));
     for (count, words) in [
         (report.added, "added"),
         (report.updated, "updated"),
@@ -120,12 +123,13 @@ fn print_report(report: &ImportReport, lab: &Lab, command: &Import) -> anyhow::R
     }
     if report.defaults_used > 0 && command.recording.is_none() {
         println!(
-            "{} people state no consent: they are counted in the aggregate only, which allows no test. If they agreed to more, import again with --recording, --consent-source and --consent-date.",
-            report.defaults_used
+            "{} no consent: who is new is counted in the aggregate only, which allows no test. If they agreed to more, import again with --recording, --consent-source and --consent-date.",
+            counted(report.defaults_used, "line states", "lines state")
         );
     }
     if report.needing_smtputf8 > 0 {
-        println!("{} addresses have letters beyond ASCII before the @ and need a relay with SMTPUTF8.", report.needing_smtputf8);
+        let addresses = counted(report.needing_smtputf8, "address has", "addresses have");
+        println!("{addresses} letters beyond ASCII before the @: a relay with SMTPUTF8 is needed.");
     }
     if !report.dropped_columns.is_empty() {
         println!("Left out, as not needed or personal: {}", report.dropped_columns.join(", "));
@@ -133,25 +137,20 @@ fn print_report(report: &ImportReport, lab: &Lab, command: &Import) -> anyhow::R
     if report.stopped {
         println!("Stopped. What is listed above is stored; run the same command again to go on.");
     }
-    for list in lab.vault.read(crate::vault::store::lists)? {
-        println!("List {}: {} people, {} of them may not be mailed.", list.name, list.people, list.suppressed);
+    for list in lab.vault.read(store::lists)? {
+        println!("List {}: {}, {} of them may not be mailed.", list.name, counted(list.people, "person", "people"), list.suppressed);
     }
     Ok(())
 }
 
 pub(super) fn export(command: &Export, lab: &Lab) -> anyhow::Result<ExitCode> {
-    let lists = lab.vault.read(crate::vault::store::lists)?;
-    if !lists.iter().any(|list| list.name == command.list) {
-        let there: Vec<&str> = lists.iter().map(|list| list.name.as_str()).collect();
-        anyhow::bail!(
-            "no list is named {:?}; {}",
-            command.list,
-            if there.is_empty() { "there are none yet".to_owned() } else { format!("there are: {}", there.join(", ")) }
-        );
+    let known = lab.vault.read(store::list_names)?;
+    if !known.contains(&command.list) {
+        return Err(NoSuchList { wanted: command.list.clone(), known }.into());
     }
     let out = std::io::BufWriter::new(std::io::stdout().lock());
     let written = lab.vault.read(|conn| write_list(conn, &command.list, out).map_err(anyhow::Error::from))?;
-    eprintln!("{written} people");
+    eprintln!("{}", counted(written, "person", "people"));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -10,6 +10,7 @@ use crate::app::clock::Clock;
 use crate::app::config::Config;
 use crate::app::keywatch::HEAD_START_SECONDS;
 use crate::app::{clock, keyfile};
+use crate::report::wording::counted;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Keys {
@@ -31,7 +32,7 @@ pub(super) fn run(command: &Keys, settings: &Config) -> anyhow::Result<ExitCode>
             println!("Running services that read this file know it within a second; no restart is needed. Back the file up.");
             match in_hours {
                 0 => println!("Nodes with a copy of the file need the new one now: until then they do not know the new key's letters."),
-                hours => println!("Copy the file to every other node within {hours} hours."),
+                hours => println!("Copy the file to every other node within {}.", counted(*hours, "hour", "hours")),
             }
             Ok(ExitCode::SUCCESS)
         }

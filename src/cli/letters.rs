@@ -13,6 +13,7 @@ use crate::app::letters::{self, Compared, letter_name};
 use crate::cli::letter;
 use crate::content::difference::{Comparison, Expected, Letter, MOST_LETTERS, Outcome, Place, Stretch, Trial, compare, trials};
 use crate::content::{Body, BodyFormat, CompiledLetter, ContentError, LetterUrls, Newsletter, Tracking, report};
+use crate::report::wording::counted;
 
 /// Columns of a side in a comparison.
 const SIDE: usize = 56;
@@ -170,7 +171,8 @@ fn check_folder(command: &Check) -> anyhow::Result<ExitCode> {
     }
     let (right, all) = sum.sum();
     println!(
-        "{letters} letters; {right} of {all} generated pairs judged rightly: one element {}, two elements {}, spelling only {} (seed {})",
+        "{}; {right} of {all} generated pairs judged rightly: one element {}, two elements {}, spelling only {} (seed {})",
+        counted(letters, "letter", "letters"),
         share(sum.one),
         share(sum.two),
         share(sum.noise),

@@ -16,6 +16,7 @@ mod import;
 mod keys;
 mod letter;
 mod letters;
+mod person;
 mod power;
 mod preflight;
 mod rebuild;
@@ -33,7 +34,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
 
 use crate::app::clock::Clock;
@@ -74,8 +75,11 @@ enum Command {
     /// List relays and try them out
     #[command(subcommand)]
     Relay(relay::Relay),
-    /// Show what became of every letter to one person
-    LettersTo(relay::LettersTo),
+    /// Show whether one person may be mailed, and what became of every letter to them
+    LettersTo(person::LettersTo),
+    /// Stop mailing one person, or erase them
+    #[command(subcommand)]
+    Person(person::Person),
     /// Take in one returned message from standard input
     Bounce(bounce::Bounce),
     /// Make keys that sign letters, and check what the DNS says about a sender
@@ -125,26 +129,31 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Command::Demo(command) => demo::run(&command),
         Command::Serve(command) => serve::run(&command, settings(file)?),
         Command::Import(command) => with_lab(file, |lab| import::run(&command, lab)),
-        Command::Export(command) => with_lab(file, |lab| import::export(&command, lab)),
+        Command::Export(command) => with_data(file, |lab| import::export(&command, lab)),
+        Command::Campaign(command) if command.is_template() => campaign::print_template(),
+        Command::Campaign(command) if command.reads() => with_data(file, |lab| campaign::run(&command, lab)),
         Command::Campaign(command) => with_lab(file, |lab| campaign::run(&command, lab)),
+        Command::Image(command) if command.reads() => with_data(file, |lab| image::run(&command, lab)),
         Command::Image(command) => with_lab(file, |lab| image::run(&command, lab)),
-        Command::Results(command) => with_lab(file, |lab| results::run(&command, lab)),
-        Command::Share(command) => with_lab(file, |lab| results::share(&command, lab)),
+        Command::Results(command) => with_data(file, |lab| results::run(&command, lab)),
+        Command::Share(command) => with_data(file, |lab| results::share(&command, lab)),
         Command::Relay(command) => with_lab(file, |lab| relay::run(&command, lab)),
-        Command::LettersTo(command) => with_lab(file, |lab| relay::letters_to(&command, lab)),
+        Command::LettersTo(command) => with_data(file, |lab| person::letters_to(&command, lab)),
+        Command::Person(command) => with_data(file, |lab| person::run(&command, lab)),
         Command::Bounce(command) => with_lab(file, |lab| bounce::run(&command, lab)),
         Command::Domain(command) => domain::run(&command, &settings(file)?),
+        Command::User(command) if command.reads() => with_data(file, |lab| user::run(&command, lab)),
         Command::User(command) => with_lab(file, |lab| user::run(&command, lab)),
-        Command::Status(command) => with_lab(file, |lab| status::run(&command, lab)),
-        Command::Backup(command) => with_lab(file, |lab| backup::run(&command, lab)),
-        Command::Verify(command) => with_lab(file, |lab| rebuild::verify(&command, lab)),
-        Command::Rebuild(command) => with_lab(file, |lab| rebuild::rebuild(&command, lab)),
+        Command::Status(command) => with_data(file, |lab| status::run(&command, lab)),
+        Command::Backup(command) => with_data(file, |lab| backup::run(&command, lab)),
+        Command::Verify(command) => with_data(file, |lab| rebuild::verify(&command, lab)),
+        Command::Rebuild(command) => with_data(file, |lab| rebuild::rebuild(&command, lab)),
         Command::Compare(command) => compare::run(&command),
         Command::Power(command) if command.list.is_none() => power::run(&command, None),
-        Command::Power(command) => with_lab(file, |lab| power::run(&command, Some(lab))),
+        Command::Power(command) => with_data(file, |lab| power::run(&command, Some(lab))),
         Command::Simulate(command) => simulate::run(&command),
         Command::Stats(command) => score::stats(&command),
-        Command::Signal(command) if command.needs_data() => with_lab(file, |lab| signal::with_lab(&command, lab)),
+        Command::Signal(command) if command.needs_data() => with_data(file, |lab| signal::with_lab(&command, lab)),
         Command::Signal(command) => signal::run(&command, || settings(file)),
         Command::Letters(command) => letters::run(&command),
         Command::Keys(command) => keys::run(&command, &settings(file)?),
@@ -162,8 +171,25 @@ fn settings(file: Option<PathBuf>) -> anyhow::Result<Config> {
 
 /// Opens everything, runs a command, and waits until what it did is durable.
 fn with_lab(file: Option<PathBuf>, work: impl FnOnce(&Lab) -> anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
+    with_settings(settings(file)?, work)
+}
+
+/// The same for a command that only reads, or changes only what is there: where there is nothing it says so and makes nothing.
+fn with_data(file: Option<PathBuf>, work: impl FnOnce(&Lab) -> anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
+    let settings = settings(file)?;
+    if let Some(place) = settings.database.nowhere()? {
+        bail!(
+            "there is no data yet: {} does not exist. `letterlab import people.csv` or `letterlab serve` begins here, `letterlab demo` shows a \
+             whole test; if your data is elsewhere, go to its folder or name its settings with --config FILE",
+            place.display()
+        );
+    }
+    with_settings(settings, work)
+}
+
+fn with_settings(settings: Config, work: impl FnOnce(&Lab) -> anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
     log_to_stderr(LogFormat::Text, "warn")?;
-    let (lab, background) = open(settings(file)?, Clock::wall())?;
+    let (lab, background) = open(settings, Clock::wall())?;
     let done = work(&lab);
     drop(lab);
     background.join();

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use serde::Serialize;
 
 use crate::app::lab::Lab;
@@ -11,8 +11,10 @@ use crate::experiment::design::{Method, Metric};
 use crate::experiment::plan::{self, Detectable, Needed, Question};
 use crate::report::page::Estimate;
 use crate::report::reading::rate;
-use crate::report::wording::{percent, points};
+use crate::report::wording::{counted, percent, points};
 use crate::stats::Level;
+use crate::vault::people::NoSuchList;
+use crate::vault::store;
 
 /// Letters differ by about a tenth of their rate; used for the suggested test share where the list's past does not say better.
 const USUAL_SPREAD: f64 = 0.1;
@@ -106,7 +108,10 @@ pub(super) fn run(command: &Power, lab: Option<&Lab>) -> anyhow::Result<ExitCode
     let past = match (&command.list, lab) {
         (Some(list), Some(lab)) => {
             let past = planning::past(lab, list, command.metric)?;
-            Some(past.with_context(|| format!("no list is named {list:?}; `letterlab import` makes one"))?)
+            if past.is_none() {
+                return Err(NoSuchList { wanted: list.clone(), known: lab.vault.read(store::list_names)? }.into());
+            }
+            past
         }
         _ => None,
     };
@@ -176,7 +181,7 @@ fn answer(command: &Power, past: Option<Past>) -> anyhow::Result<Answer> {
 fn print(answer: &Answer, command: &Power) {
     let question = &answer.question;
     if let (Some(past), Some(list)) = (&answer.past, &command.list) {
-        println!("List {list}: {} people may be mailed.", past.mailable);
+        println!("List {list}: {} may be mailed.", counted(past.mailable, "person", "people"));
         if let Some(pooled) = past.pooled() {
             let range = match rate(&Ok(pooled), Level::USUAL) {
                 Estimate::Interval { lower, upper, .. } => format!(" (95 % interval {} – {})", percent(lower), percent(upper)),
@@ -233,7 +238,8 @@ fn print(answer: &Answer, command: &Power) {
         );
     }
     if let (Some(letters), Some(reached), Some(lift)) = (answer.letters, answer.power_reached, answer.lift) {
-        println!("A lift of {} is found with {letters} letters with a chance of {}.", percent(lift), percent(reached));
+        let letters = counted(letters, "letter", "letters");
+        println!("A lift of {} is found with {letters} with a chance of {}.", percent(lift), percent(reached));
     }
     if let (Some(test), Some(spread)) = (answer.suggested_test, answer.spread) {
         let size = answer.past.as_ref().map(|past| past.mailable).or(command.n).unwrap_or(test).max(1);

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use crate::app::lab::Lab;
 use crate::app::{campaigns, recount};
+use crate::report::wording::counted;
 
 /// With fewer events it is not told how far verifying is.
 const TOLD_FROM: i64 = 100_000;
@@ -34,6 +35,9 @@ pub(super) fn verify(command: &Verify, lab: &Lab) -> anyhow::Result<ExitCode> {
         Some(name) => vec![campaigns::find(lab, name)?],
         None => campaigns::all(lab)?,
     };
+    if chosen.is_empty() {
+        println!("There is no campaign yet: nothing to verify.");
+    }
     let mut good = true;
     for campaign in chosen {
         let name = &campaign.definition.name;
@@ -48,11 +52,11 @@ pub(super) fn verify(command: &Verify, lab: &Lab) -> anyhow::Result<ExitCode> {
         })?;
         let Some(verified) = verified else { continue };
         println!(
-            "{name}: {} events, {} counts, {} recipients with events, {} differences",
-            verified.events,
-            verified.counts,
-            verified.recipients,
-            verified.differences.len()
+            "{name}: {}, {}, {} with events, {}",
+            counted(verified.events, "event", "events"),
+            counted(verified.counts, "count", "counts"),
+            counted(verified.recipients, "recipient", "recipients"),
+            counted(verified.differences.len(), "difference", "differences")
         );
         for difference in &verified.differences {
             println!("  {difference}");
@@ -69,8 +73,8 @@ pub(super) fn rebuild(command: &Rebuild, lab: &Lab) -> anyhow::Result<ExitCode> 
     let scope = command.name.as_deref().map(|name| campaigns::find(lab, name)).transpose()?.map(|campaign| campaign.number);
     let (all, stopped) = recount::to_rebuild(lab, scope)?;
     if let Some(stopped) = stopped.filter(|_| !command.afresh) {
-        let (began, done) = (stopped.began_at, stopped.recipients);
-        eprintln!("going on with the rebuild begun at {began}, after {done} recipients; --afresh begins again");
+        let (began, done) = (stopped.began_at, counted(stopped.recipients, "recipient", "recipients"));
+        eprintln!("going on with the rebuild begun at {began}, after {done}; --afresh begins again");
     }
     let mut shown = None;
     let rebuilt = recount::rebuild(lab, scope, command.afresh, &mut |progress| {
@@ -84,7 +88,8 @@ pub(super) fn rebuild(command: &Rebuild, lab: &Lab) -> anyhow::Result<ExitCode> 
     if command.json {
         println!("{}", serde_json::to_string_pretty(&rebuilt)?);
     } else {
-        println!("{} recipients looked at, {} mended; {} counts corrected", rebuilt.recipients, rebuilt.mended, rebuilt.corrected);
+        let (recipients, counts) = (counted(rebuilt.recipients, "recipient", "recipients"), counted(rebuilt.corrected, "count", "counts"));
+        println!("{recipients} looked at, {} mended; {counts} corrected", rebuilt.mended);
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,12 +1,11 @@
-//! `letterlab relay …` and `letterlab letters-to`: what keeps letters from leaving, and what became of those to one person.
+//! `letterlab relay …`: what keeps letters from leaving.
 
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 
 use crate::app::lab::Lab;
-use crate::app::{people, relays};
-use crate::vault::address::EmailAddress;
+use crate::app::relays;
 
 /// Relays letters are handed to.
 #[derive(Debug, clap::Subcommand)]
@@ -24,16 +23,6 @@ pub(super) enum Relay {
     },
     /// List the relays of the settings
     List,
-}
-
-/// Show what became of every letter to one person, with every try.
-#[derive(Debug, clap::Args)]
-pub(super) struct LettersTo {
-    /// Their e-mail address
-    address: String,
-    /// As JSON
-    #[arg(long)]
-    json: bool,
 }
 
 pub(super) fn run(command: &Relay, lab: &Lab) -> anyhow::Result<ExitCode> {
@@ -63,25 +52,4 @@ pub(super) fn run(command: &Relay, lab: &Lab) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(if tested.iter().all(|relay| relay.good) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-pub(super) fn letters_to(command: &LettersTo, lab: &Lab) -> anyhow::Result<ExitCode> {
-    let address = EmailAddress::parse(&command.address)?;
-    let letters = people::letters_to(lab, &address)?.context("nobody has this address")?;
-    if command.json {
-        println!("{}", serde_json::to_string_pretty(&letters)?);
-        return Ok(ExitCode::SUCCESS);
-    }
-    if letters.is_empty() {
-        println!("No letter was planned for this person yet.");
-    }
-    for letter in letters {
-        let reason = letter.fate.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
-        println!("{}  {}{reason}", letter.campaign_name, letter.fate.state);
-        for (at, verdict, tried) in letter.fate.attempts {
-            let code = tried.code.map(|code| format!(" {code}")).unwrap_or_default();
-            println!("  {at}  {verdict} by {} at {}{code} {} {}", tried.relay, tried.stage, tried.enhanced.unwrap_or_default(), tried.text);
-        }
-    }
-    Ok(ExitCode::SUCCESS)
 }

@@ -16,6 +16,7 @@ use crate::app::config::Config;
 use crate::app::lab::Lab;
 use crate::app::networks::{self, Publisher};
 use crate::app::signals;
+use crate::report::wording::counted;
 use crate::signal::scenario::{self, Outcome, SCENARIOS, Scenario};
 use crate::signal::score::{Half, Score, class_of, misses, score_some};
 use crate::signal::{Class, HitKind};
@@ -249,11 +250,13 @@ fn run_networks(command: &Networks, config: &Config) -> anyhow::Result<ExitCode>
             let say =
                 |publisher: &Publisher, found: usize| println!("  {:<16} {found:>7} networks from {}", publisher.kind, publisher.source);
             let table = networks::refresh(config, from.as_deref(), &say)?;
-            println!("{} networks written to {}; a running service reads them when it starts again", table.networks, table.path.display());
+            let networks = counted(table.networks, "network", "networks");
+            println!("{networks} written to {}; a running service reads them when it starts again", table.path.display());
         }
         Networks::Show => match networks::describe(path, crate::app::clock::Clock::wall().now())? {
             Some(table) => {
-                println!("{}: {} networks, {} days old", path.display(), table.networks, table.days);
+                let (networks, days) = (counted(table.networks, "network", "networks"), counted(table.days, "day", "days"));
+                println!("{}: {networks}, {days} old", path.display());
                 for (kind, count) in &table.kinds {
                     println!("  {kind:<16} {count:>7}");
                 }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use crate::app::lab::Lab;
 use crate::app::status;
+use crate::report::wording::counted;
 
 /// Show whether every letter and every hit is accounted for.
 #[derive(Debug, clap::Args)]
@@ -27,18 +28,24 @@ pub(super) fn run(command: &Status, lab: &Lab) -> anyhow::Result<ExitCode> {
             status.hits_stored, status.hits_waiting, status.hits_refused, status.hits_unrecorded, status.hits_shed
         );
         if status.spool_set_aside > 0 {
-            println!("  {} segments of the spool could not be read, or not all of them, and were set aside", status.spool_set_aside);
+            let segments = counted(status.spool_set_aside, "segment", "segments");
+            println!("  set aside, because not all of it could be read: {segments} of the spool");
         }
         for (name, reason) in &status.paused {
             println!("  PAUSED {name}: {reason}");
         }
         println!(
-            "  {} events to be counted, {} to be filed under their recipients, {} outcomes to be copied",
-            status.uncounted, status.unfiled, status.unrelayed
+            "  {} to be counted, {} to be filed under their recipients, {} to be copied",
+            counted(status.uncounted, "event", "events"),
+            status.unfiled,
+            counted(status.unrelayed, "outcome", "outcomes")
         );
-        println!("  {} letters' hits to be judged together, {} not final", status.letters_to_judge.0, status.letters_to_judge.1);
+        let letters = counted(status.letters_to_judge.0, "letter", "letters");
+        println!("  hits of {letters} to be judged together, {} not final", status.letters_to_judge.1);
         match &status.networks {
-            Ok(Some(table)) => println!("  {} networks known, {} days old", table.networks, table.days),
+            Ok(Some(table)) => {
+                println!("  {} known, {} old", counted(table.networks, "network", "networks"), counted(table.days, "day", "days"))
+            }
             Ok(None) => println!("  no table of networks: run `letterlab signal networks refresh`"),
             Err(error) => println!("  {error}: run `letterlab signal networks refresh`"),
         }

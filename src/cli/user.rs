@@ -7,7 +7,7 @@ use anyhow::Context;
 
 use crate::app::accounts;
 use crate::app::lab::Lab;
-use crate::report::wording::moment;
+use crate::report::wording::{counted, moment};
 use crate::vault::account::Role;
 
 /// Create accounts, set passwords, give out API keys.
@@ -48,6 +48,13 @@ pub(super) enum User {
     },
 }
 
+impl User {
+    /// Whether it makes nothing: all but creating an account, which may come first of all.
+    pub(super) const fn reads(&self) -> bool {
+        !matches!(self, Self::Create { .. })
+    }
+}
+
 pub(super) fn run(command: &User, lab: &Lab) -> anyhow::Result<ExitCode> {
     match command {
         User::Create { login, administrator } => {
@@ -56,7 +63,11 @@ pub(super) fn run(command: &User, lab: &Lab) -> anyhow::Result<ExitCode> {
             println!("Account {login} is created as {}.", role.as_str());
         }
         User::List => {
-            for listed in accounts::all(lab)? {
+            let all = accounts::all(lab)?;
+            if all.is_empty() {
+                println!("There is no account yet; `letterlab user create LOGIN` makes one.");
+            }
+            for listed in all {
                 println!("{}, {}, since {}", listed.account.login, listed.account.role.as_str(), moment(listed.created_at));
                 for (label, at) in listed.api_keys {
                     println!("    API key for {label}, since {}", moment(at));
@@ -70,7 +81,7 @@ pub(super) fn run(command: &User, lab: &Lab) -> anyhow::Result<ExitCode> {
         User::ApiKey { login, label } => println!("{}", accounts::make_api_key(lab, login, label)?),
         User::RevokeApiKeys { login } => {
             let withdrawn = accounts::withdraw_api_keys(lab, login)?;
-            println!("{withdrawn} keys of {login} are withdrawn.");
+            println!("{} withdrawn from {login}.", counted(withdrawn, "key", "keys"));
         }
         User::Remove { login } => {
             accounts::remove(lab, login)?;

@@ -8,7 +8,7 @@ use std::path::Path;
 use diesel::connection::SimpleConnection as _;
 use diesel::{Connection as _, PgConnection, SqliteConnection};
 
-use super::{AnyConnection, Location};
+use super::{AnyConnection, Location, Room};
 
 /// Most processes that may switch a new database to WAL at the same time.
 const MOST_AT_ONCE: u32 = 100;
@@ -26,7 +26,7 @@ pub(super) fn make_private_file(path: &Path) -> std::io::Result<()> {
 }
 
 /// A connection that keeps so many kilobytes of pages, on SQLite.
-pub(super) fn connect(location: &Location, cache: u32) -> Result<AnyConnection, diesel::r2d2::Error> {
+pub(super) fn connect<R: Room>(location: &Location, cache: u32) -> Result<AnyConnection, diesel::r2d2::Error> {
     use diesel::r2d2::Error;
     match location {
         Location::Postgres(url) => PgConnection::establish(url).map(AnyConnection::Postgres).map_err(Error::ConnectionError),
@@ -38,6 +38,7 @@ pub(super) fn connect(location: &Location, cache: u32) -> Result<AnyConnection, 
                 "PRAGMA synchronous = FULL",
                 "PRAGMA foreign_keys = ON",
                 "PRAGMA temp_store = MEMORY",
+                &format!("PRAGMA secure_delete = {}", if R::FORGETS { "ON" } else { "OFF" }),
                 &format!("PRAGMA cache_size = -{cache}"),
                 // Four times the usual: pages written again and again while letters leave go to the database's file more seldom.
                 "PRAGMA wal_autocheckpoint = 4000",
@@ -76,7 +77,7 @@ mod tests {
             let open = || {
                 start.wait();
                 make_private_file(&path).unwrap();
-                let mut connection = connect(&location, READERS_CACHE).unwrap_or_else(|error| panic!("turn {turn}: {error:?}"));
+                let mut connection = connect::<Vault>(&location, READERS_CACHE).unwrap_or_else(|error| panic!("turn {turn}: {error:?}"));
                 migrate::bring_up_to_date::<Vault>(&mut connection).unwrap_or_else(|error| panic!("turn {turn}: {error:?}"));
             };
             std::thread::scope(|scope| (0..6).for_each(|_| drop(scope.spawn(open))));

@@ -23,7 +23,7 @@ impl<R: Room> Db<R> {
         make_private_file(file).map_err(|error| unavailable::<R>(&copy, error))?;
         let name = file.to_string_lossy().into_owned();
         self.read(|conn| Ok::<_, DbError>(diesel::sql_query("VACUUM INTO ?").bind::<Text, _>(name).execute(conn.sql())?))?;
-        let connection = connect(&copy, READERS_CACHE).map_err(|error| unavailable::<R>(&copy, error))?;
+        let connection = connect::<R>(&copy, READERS_CACHE).map_err(|error| unavailable::<R>(&copy, error))?;
         let mut conn = Conn { connection, is_suspect: false, is_lost: false, room: std::marker::PhantomData };
         // The last connection that is closed takes the files beside the database away.
         transaction(&mut conn, |_| Ok(()), finish)

@@ -164,18 +164,23 @@ fn redact(url: &str) -> String {
 pub trait Room: Send + Sync + 'static {
     /// The word used in messages.
     const NAME: &'static str;
+    /// Whether what is deleted or overwritten becomes zeros in the file, so that nobody who was erased is found in free space. Pages that
+    /// are freed are written once more for it.
+    const FORGETS: bool;
     /// How its tables came to be, step by step.
     const MIGRATIONS: &'static [Step];
 }
 
 impl Room for Vault {
     const NAME: &'static str = "vault";
+    const FORGETS: bool = true;
     const MIGRATIONS: &'static [Step] =
         &[Step { name: "2026-11-22-000000_foundation", up: include_str!("../../migrations/vault/2026-11-22-000000_foundation/up.sql") }];
 }
 
 impl Room for Ledger {
     const NAME: &'static str = "ledger";
+    const FORGETS: bool = false;
     const MIGRATIONS: &'static [Step] = &[
         Step { name: "2026-11-22-000000_foundation", up: include_str!("../../migrations/ledger/2026-11-22-000000_foundation/up.sql") },
         Step { name: "2026-11-22-000001_filing", up: include_str!("../../migrations/ledger/2026-11-22-000001_filing/up.sql") },
@@ -272,7 +277,7 @@ impl<R: Room> Db<R> {
             return Ok(());
         }
         // Over a connection of its own: a pool would retry a refusal until its time-out.
-        let mut first = connect(&self.location, READERS_CACHE).map_err(|error| unavailable::<R>(&self.location, error))?;
+        let mut first = connect::<R>(&self.location, READERS_CACHE).map_err(|error| unavailable::<R>(&self.location, error))?;
         migrate::bring_up_to_date::<R>(&mut first)?;
         self.ready.store(true, Ordering::Release);
         Ok(())
@@ -320,6 +325,22 @@ impl<R: Room> Db<R> {
         self.bring_up_to_date()?;
         let mut connection = self.writer.get().map_err(|error| unavailable::<R>(&self.location, error))?;
         transaction(&mut connection, |_| Ok(()), work)
+    }
+
+    /// Cuts SQLite's log to nothing: what was overwritten or deleted is still in it. Where somebody reads meanwhile it stays until the next
+    /// time, or until the last process ends. PostgreSQL takes old rows away by itself (autovacuum).
+    ///
+    /// # Errors
+    /// [`DbError::Unavailable`] when no connection can be had.
+    pub fn cut_log(&self) -> DbResult<()> {
+        let mut connection = self.writer.get().map_err(|error| unavailable::<R>(&self.location, error))?;
+        if matches!(connection.connection, AnyConnection::Sqlite(_)) {
+            // Not as patient as with writers: whoever sends waits for this.
+            let answer = connection.connection.batch_execute("PRAGMA busy_timeout = 1000; PRAGMA wal_checkpoint(TRUNCATE)");
+            connection.is_lost = connection.connection.batch_execute("PRAGMA busy_timeout = 30000").is_err();
+            answer?;
+        }
+        Ok(())
     }
 
     /// As [`Db::write`], without waiting for the disk: only a loss of power can take it away, as a whole, and never when anything that
@@ -403,7 +424,7 @@ impl<R: Room> ManageConnection for Manager<R> {
     type Error = diesel::r2d2::Error;
 
     fn connect(&self) -> Result<Conn<R>, Self::Error> {
-        connect(&self.location, self.cache).map(|connection| Conn { connection, is_suspect: false, is_lost: false, room: PhantomData })
+        connect::<R>(&self.location, self.cache).map(|connection| Conn { connection, is_suspect: false, is_lost: false, room: PhantomData })
     }
 
     fn is_valid(&self, connection: &mut Conn<R>) -> Result<(), Self::Error> {

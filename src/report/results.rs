@@ -26,7 +26,7 @@ use crate::report::judged::Judged;
 use crate::report::page::{Arm, Chosen, Comparison, Counting, Estimate, HitClass, ResultPage, SealedPlan};
 use crate::report::reading::{MaybeCount, all_equal, chances, chances_words, comparisons, rate};
 use crate::report::replay::{AT_MOST, Patience};
-use crate::report::wording::{metric_words, moment, percent, verdict};
+use crate::report::wording::{counted, metric_words, moment, percent, verdict};
 use crate::signal::Class;
 use crate::stats::{BestReading, Level};
 
@@ -188,17 +188,20 @@ fn notes(campaign: &Campaign, counts: &Counts, variants: &[VariantNumber], check
     }
     let uncertain = counts.sum(variants, Tally::Uncertain);
     if uncertain > 0 {
-        notes.push(format!("{uncertain} letters may or may not have been sent: the connection was lost before the relay answered. They were not sent again."));
+        let letters = counted(uncertain, "letter", "letters");
+        notes.push(format!(
+            "{letters} may or may not have been sent: the connection was lost before the relay answered. Nothing was sent again."
+        ));
     }
     if let Some(until) = counts.until {
         let later = counts.later;
         let what = if design.metric == Metric::Open { "opened" } else { "clicked" };
         notes.push(format!(
-            "This page counts what had happened by the sealed time, {}, so that the verdict stays what it is. Later and not counted: {} recipients {what} for the first time, {} letters came back, {} recipients unsubscribed, {} complained.",
+            "This page counts what had happened by the sealed time, {}, so that the verdict stays what it is. Later and not counted: {} {what} for the first time, {} came back, {} unsubscribed, {} complained.",
             moment(until),
-            later.successes,
-            later.bounced,
-            later.unsubscribed,
+            counted(later.successes, "recipient", "recipients"),
+            counted(later.bounced, "letter", "letters"),
+            counted(later.unsubscribed, "recipient", "recipients"),
             later.complained
         ));
     }
@@ -206,7 +209,8 @@ fn notes(campaign: &Campaign, counts: &Counts, variants: &[VariantNumber], check
         notes.push("All arms got the same letter: this tests the set-up itself. A difference here is an alarm, not a finding.".to_owned());
     }
     if counts.held_out() > 0 {
-        notes.push(format!("{} recipients were held out and received nothing; they are in no rate.", counts.held_out()));
+        let held_out = counted(counts.held_out(), "recipient was", "recipients were");
+        notes.push(format!("{held_out} held out and received nothing, and counted in no rate."));
     }
     if design.metric == Metric::Open {
         notes.push(
@@ -283,11 +287,11 @@ fn plan(campaign: &Campaign) -> SealedPlan {
         weights: design.weights.iter().map(ToString::to_string).collect::<Vec<_>>().join(" : "),
         level: percent(design.significance),
         horizon: match design.method {
-            Method::Fixed => format!("once, {} hours after the last letter of the test", design.observe_hours),
+            Method::Fixed => format!("once, {} after the last letter of the test", counted(design.observe_hours, "hour", "hours")),
             Method::Anytime => format!(
-                "whenever one likes (anytime-valid, tuned to a lift of {}), at the latest {} hours after the last letter of the test",
+                "whenever one likes (anytime-valid, tuned to a lift of {}), at the latest {} after the last letter of the test",
                 percent(design.planned_lift),
-                design.observe_hours
+                counted(design.observe_hours, "hour", "hours")
             ),
         },
         rule: match design.rule {

@@ -2,6 +2,8 @@
 //!
 //! It computes nothing and decides nothing: it says what was decided.
 
+use std::fmt::Display;
+
 use jiff::Timestamp;
 
 use crate::experiment::decide::{Decision, Veto};
@@ -149,6 +151,12 @@ pub fn points(difference: f64) -> String {
     if points < 0.0 { format!("−{:.2}", -points) } else { format!("+{points:.2}") }
 }
 
+/// A plural that counts, without marks between thousands: `1 line`, `2000 lines`.
+pub fn counted<N: Display + PartialEq + From<u8>>(number: N, one: &str, many: &str) -> String {
+    let words = if number == N::from(1) { one } else { many };
+    format!("{number} {words}")
+}
+
 /// A rough duration: `40 seconds`, `12 minutes`, `3 hours`, `2 days`.
 pub fn duration(seconds: u64) -> String {
     let (count, unit) = match seconds {
@@ -157,7 +165,7 @@ pub fn duration(seconds: u64) -> String {
         7_200..=172_799 => (seconds.div_ceil(3600), "hour"),
         _ => (seconds.div_ceil(86_400), "day"),
     };
-    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
+    counted(count, unit, &format!("{unit}s"))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What the vault knows of people, as values: lists, subscribers, consent, suppression.
 //!
-//! Cast: [`List`], [`Person`] (all that a letter needs), [`RosterEntry`] (all that enrolment needs), [`Consent`], [`Suppression`].
+//! Cast: [`List`], [`Person`] (all that a letter needs), [`RosterEntry`] (all that enrolment needs), [`Consent`], [`Suppression`],
+//! [`NoSuchList`] (the one way to say it).
 //!
 //! Plain data only; the store reads and writes it.
 
@@ -21,6 +22,20 @@ pub struct List {
     pub people: u64,
     /// Those of them who may not be mailed.
     pub suppressed: u64,
+}
+
+/// Nobody called a list so.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no list is named {wanted:?}; {}", there(known))]
+pub struct NoSuchList {
+    /// What was asked for.
+    pub wanted: String,
+    /// The names of the lists there are.
+    pub known: Vec<String>,
+}
+
+fn there(known: &[String]) -> String {
+    if known.is_empty() { "there are none yet: import people first".to_owned() } else { format!("there are: {}", known.join(", ")) }
 }
 
 /// The source of a consent that nobody stated: the operator's default, which any statement replaces, whatever its date.

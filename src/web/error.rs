@@ -14,12 +14,15 @@ use serde::Serialize;
 use crate::app::campaigns::CampaignError;
 use crate::app::clock;
 use crate::app::images::ImageError;
+use crate::app::people::PersonError;
 use crate::app::recount::CheckError;
 use crate::bridge::launch::LaunchError;
 use crate::campaign::file::Problem;
 use crate::db::DbError;
 use crate::vault::import::{ExportError, ImportError};
+use crate::vault::people::NoSuchList;
 use crate::web::session::User;
+use crate::web::view::format::sentence;
 use crate::web::view::public::{EndedView, ErrorView};
 use crate::web::view::{Link, Page};
 
@@ -115,6 +118,22 @@ impl ResponseError for Fault {
     // The frame writes the body: it knows whether a page or JSON is wanted.
     fn error_response(&self) -> HttpResponse {
         HttpResponse::new(self.status())
+    }
+}
+
+impl From<NoSuchList> for Fault {
+    fn from(missing: NoSuchList) -> Self {
+        Self::Missing(sentence(&missing.to_string()))
+    }
+}
+
+impl From<PersonError> for Fault {
+    fn from(error: PersonError) -> Self {
+        match error {
+            PersonError::Database(error) => error.into(),
+            PersonError::Unknown => Self::Missing(sentence(&error.to_string())),
+            PersonError::Theirs(_) => Self::Conflict(sentence(&error.to_string())),
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use super::Web;
 use super::error::Fault;
 use crate::vault::import::{ExportError, export as write_list};
+use crate::vault::people::NoSuchList;
 use crate::vault::store;
 
 /// Everybody on a list, with what they agreed to, as CSV that an import takes again.
@@ -19,10 +20,9 @@ use crate::vault::store;
 /// # Errors
 /// [`Fault::Missing`] when there is no such list.
 pub async fn list_as_csv(web: &Web, name: String) -> Result<HttpResponse, Fault> {
-    let asked = name.clone();
-    let known = web.run(move |lab| lab.vault.read(store::list_names).map(|names| names.contains(&asked))).await?;
-    if !known {
-        return Err(Fault::Missing(format!("There is no list named {name:?}.")));
+    let known = web.run(|lab| lab.vault.read(store::list_names)).await?;
+    if !known.contains(&name) {
+        return Err(NoSuchList { wanted: name, known }.into());
     }
     let (chunks, receiver) = mpsc::channel::<Result<web::Bytes, std::io::Error>>(8);
     let lab = web.lab.clone();

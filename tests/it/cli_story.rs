@@ -268,7 +268,61 @@ fn broken_people_files_are_refused_with_line_and_remedy() -> Result<()> {
     operator.fails(&["import", "header.csv"], &["no e-mail column", "name", "town"])?;
     operator.fails(&["import", "missing.csv"], &["missing.csv"])?;
     operator.write("mixed.csv", "email\nanna@example.com\nnot an address\n")?;
-    operator.fails(&["import", "mixed.csv"], &["1 added", "1 refused", "line 3"])
+    operator.fails(&["import", "mixed.csv"], &["1 added", "1 refused", "line 3"])?;
+    operator.write("modes.csv", "email,recording_mode\nanna@example.com,identified\nboris@example.org,pseudonymous\n")?;
+    operator.fails(
+        &["import", "modes.csv"],
+        &["1 refused", "line 2: identified needs the person's consent", "consent_source", "consent_date"],
+    )?;
+    let ahead = ["import", "modes.csv", "--recording", "off", "--consent-source", "form", "--consent-date", "2999-01-01"];
+    operator.fails(&ahead, &["--consent-date", "in the future"])?;
+    operator.fails(&["export", "costumers"], &["no list is named \"costumers\"; there are: subscribers"])?;
+    operator.fails(&["power", "--list", "costumers", "--lift", "0.1"], &["no list is named \"costumers\"; there are: subscribers"])
+}
+
+#[test]
+fn where_nothing_is_yet_reading_says_so_and_makes_nothing() -> Result<()> {
+    let operator = Operator::new()?;
+    let reading: [&[&str]; 8] = [
+        &["status"],
+        &["verify"],
+        &["campaign", "list"],
+        &["campaign", "show", "autumn"],
+        &["export", "customers"],
+        &["letters-to", "anna@example.com"],
+        &["image", "list"],
+        &["user", "list"],
+    ];
+    for command in reading {
+        operator.fails(command, &["there is no data yet", "letterlab-data/vault.db", "letterlab import", "--config"])?;
+    }
+    operator.succeeds(&["campaign", "template"])?;
+    assert_eq!(std::fs::read_dir(operator.folder.path())?.count(), 0, "nothing was made");
+    operator.write("people.csv", "email\nanna@example.com\n")?;
+    let imported = operator.succeeds(&["import", "people.csv"])?;
+    assert!(imported.contains("1 line:") && imported.contains("List subscribers: 1 person, 0 of them"), "{imported}");
+    assert!(operator.succeeds(&["verify"])?.contains("no campaign yet"));
+    assert!(operator.succeeds(&["campaign", "list"])?.contains("No campaigns yet"));
+    assert!(operator.succeeds(&["image", "list"])?.contains("No picture is uploaded yet"));
+    assert!(operator.succeeds(&["user", "list"])?.contains("There is no account yet"));
+    Ok(())
+}
+
+#[test]
+fn one_person_is_suppressed_let_go_on_and_erased() -> Result<()> {
+    let operator = Operator::new()?;
+    operator.write("people.csv", PEOPLE)?;
+    operator.succeeds(&["import", "people.csv"])?;
+    assert!(operator.succeeds(&["letters-to", "anna@example.com"])?.contains("May be mailed; recording: pseudonymous."));
+    assert!(operator.succeeds(&["person", "suppress", "anna@example.com"])?.contains("No more letters go"));
+    assert!(operator.succeeds(&["person", "suppress", "anna@example.com"])?.contains("already"));
+    assert!(operator.succeeds(&["letters-to", "anna@example.com"])?.contains("May not be mailed any more: by hand"));
+    assert!(operator.succeeds(&["person", "unsuppress", "anna@example.com"])?.contains("may be mailed again"));
+    operator.succeeds(&["person", "erase", "anna@example.com"])?;
+    operator.fails(&["letters-to", "anna@example.com"], &["nobody has this address"])?;
+    operator.fails(&["person", "erase", "anna@example.com"], &["nobody has this address"])?;
+    assert!(!operator.succeeds(&["export", "subscribers"])?.contains("anna"));
+    Ok(())
 }
 
 #[test]
@@ -295,7 +349,7 @@ fn a_taken_port_a_newer_database_and_a_broken_key_file_are_told() -> Result<()> 
     operator.write("letterlab.toml", format!("[web]\nlisten = \"{}\"\n", taken.local_addr()?))?;
     operator.fails(&["serve"], &["cannot listen on", "web.listen", "another program"])?;
     operator.write("letterlab.toml", "")?;
-    operator.succeeds(&["campaign", "list"])?;
+    operator.succeeds(&["relay", "list"])?;
     let newer = "INSERT INTO __diesel_schema_migrations (version) VALUES ('99991231000000')";
     let database = operator.folder.path().join("letterlab-data/ledger.db");
     assert!(Command::new("sqlite3").arg(&database).arg(newer).status()?.success());

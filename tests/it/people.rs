@@ -1,5 +1,6 @@
 //! People come in from files: every line accounted for, nobody changed by accident.
 
+use letterlab::app::people as persons;
 use letterlab::ids::RecordingMode;
 use letterlab::vault::import::ImportError;
 use letterlab::vault::people::Suppression;
@@ -15,6 +16,7 @@ on_both_engines!(
     a_file_that_is_no_list_of_people_is_refused_as_a_whole,
     a_list_written_out_imports_back_unchanged,
     who_unsubscribed_stays_unsubscribed_when_imported_again,
+    who_is_suppressed_by_hand_gets_no_letter_until_that_is_taken_back,
 );
 
 async fn a_file_is_imported_and_every_line_accounted_for(engine: Engine) {
@@ -61,19 +63,23 @@ async fn importing_the_same_file_again_changes_nothing(engine: Engine) {
 async fn refused_lines_are_named_with_their_reason_and_the_others_are_taken(engine: Engine) {
     let world = World::new(engine).await;
     let report = world.import(
-        "email,first_name,recording_mode,consent_date\n\
-         good@example.org,Good,pseudonymous,2026-05-01\n\
-         not an address,Bad,pseudonymous,2026-05-01\n\
-         mode@example.org,Bad,everything,2026-05-01\n\
-         date@example.org,Bad,pseudonymous,tomorrow\n\
-         future@example.org,Bad,pseudonymous,2027-05-01\n\
+        "email,first_name,recording_mode,consent_date,consent_source\n\
+         good@example.org,Good,pseudonymous,2026-05-01,form\n\
+         not an address,Bad,pseudonymous,2026-05-01,form\n\
+         mode@example.org,Bad,everything,2026-05-01,form\n\
+         date@example.org,Bad,pseudonymous,tomorrow,form\n\
+         future@example.org,Bad,pseudonymous,2027-05-01,form\n\
          short@example.org,Bad\n\
-         last@example.org,Good,pseudonymous,2026-05-01\n",
+         last@example.org,Good,pseudonymous,2026-05-01,form\n\
+         where@example.org,Bad,identified,2026-05-01,\n\
+         when@example.org,Bad,identified,,form\n",
     );
     assert!(report.adds_up());
-    assert_eq!((report.added, report.refused), (2, 5));
+    assert_eq!((report.added, report.refused), (2, 7));
     let told: Vec<(u64, &str)> = report.refusals.iter().map(|refusal| (refusal.line, refusal.why.as_str())).collect();
-    let expected = [(3, "@"), (4, "pseudonymous"), (5, "2026-05-31"), (6, "future"), (7, "2 fields")];
+    let expected =
+        [(3, "@"), (4, "pseudonymous"), (5, "2026-05-31"), (6, "future"), (7, "2 fields"), (9, "consent_source"), (10, "consent_date")];
+    assert_eq!(told.len(), expected.len());
     for ((line, why), (expected_line, words)) in told.iter().zip(expected) {
         assert_eq!(*line, expected_line);
         assert!(why.contains(words), "line {line}: {why}");
@@ -144,6 +150,29 @@ async fn who_unsubscribed_stays_unsubscribed_when_imported_again(engine: Engine)
     world.deliver_everything().await;
     assert_eq!(world.counts("winter").enrolled, 3);
     assert_eq!(world.mailboxes.offers("p1@example.org"), 1, "only the letter before");
+}
+
+async fn who_is_suppressed_by_hand_gets_no_letter_until_that_is_taken_back(engine: Engine) {
+    let world = World::with_campaign_sent(engine, &people(4), &campaign("autumn")).await;
+    let address = "p1@example.org".parse_address();
+    assert!(persons::suppress(&world.lab, &address).unwrap());
+    assert!(!persons::suppress(&world.lab, &address).unwrap(), "twice is once");
+    world.import(&people(4));
+    let standing = persons::letters_to(&world.lab, &address).unwrap().unwrap();
+    assert_eq!((standing.may_be_mailed, standing.suppressed, standing.letters.len()), (false, Some(Suppression::ByHand), 1));
+    world.draft(&campaign("winter"));
+    world.launch("winter").unwrap();
+    assert_eq!(world.counts("winter").enrolled, 3);
+    assert!(persons::unsuppress(&world.lab, &address).unwrap());
+    assert!(persons::letters_to(&world.lab, &address).unwrap().unwrap().may_be_mailed);
+    // What the person did themselves is theirs to take back.
+    let other = "p2@example.org".parse_address();
+    persons::suppress(&world.lab, &other).unwrap();
+    world.unsubscribe(&world.letter_to("p2@example.org"));
+    let refused = persons::unsuppress(&world.lab, &other).unwrap_err();
+    assert!(matches!(refused, persons::PersonError::Theirs(Suppression::Unsubscribed)), "{refused}");
+    let nobody = persons::suppress(&world.lab, &"who@example.org".parse_address());
+    assert_eq!(nobody.unwrap_err().to_string(), "nobody has this address");
 }
 
 fn exported(world: &World) -> String {

@@ -3,20 +3,21 @@
 use std::io::Write;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use letterlab::app::{campaigns, preview};
+use letterlab::app::{campaigns, people, preview};
 use letterlab::report::export;
 use letterlab::signal::{HitKind, RequestFacts};
 use letterlab::smtpd::Reply;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::mailboxes::{Answer, delivery_report};
-use crate::world::{Engine, Room, World, campaign, on_both_engines};
+use crate::world::{Answered, Engine, ParseAddress as _, Room, World, campaign, on_both_engines};
 
 on_both_engines!(
     the_ledger_exports_and_logs_never_hold_a_person_or_a_machine,
     the_people_side_never_holds_a_machine,
     a_reviewers_link_names_no_person_and_ends,
     urls_carry_nothing_of_the_person,
+    an_erased_person_is_in_neither_database_any_more,
 );
 
 const NAMES: [&str; 3] = ["Zyxwvutta", "Qanarienvogel", "Шпионова"];
@@ -121,6 +122,40 @@ async fn the_people_side_never_holds_a_machine(engine: Engine) {
     for canary in MACHINE {
         assert!(!vault.contains(canary), "{canary}");
     }
+}
+
+async fn an_erased_person_is_in_neither_database_any_more(engine: Engine) {
+    let world = eventful(engine).await;
+    let address = "zyxwvutta.canary@canary-domain.example".parse_address();
+    // A changed row leaves its old words behind in the file, a long value in pages of its own.
+    let long = "Zyxwvutta ".repeat(900);
+    world.import(&format!("email,note\n{},{long}\n", address.reveal()));
+    world.import(&format!("email,note\n{},short\n", address.reveal()));
+    assert!(world.contents(Room::Vault).contains("zyxwvutta"));
+    let before = world.counts("autumn");
+    let pseudonyms = world.pseudonyms(address.reveal());
+    people::erase(&world.lab, &address).unwrap();
+
+    if engine == Engine::Postgres {
+        world.sql(Room::Vault, "VACUUM");
+    }
+    for room in [Room::Vault, Room::Ledger] {
+        assert!(!world.contents(room).to_lowercase().contains("zyxwvutta"), "{room:?}");
+    }
+    assert!(world.contents(Room::Vault).contains("canary-domain.example"), "others have this domain");
+    assert!(people::letters_to(&world.lab, &address).unwrap().is_none());
+    assert!(matches!(people::erase(&world.lab, &address), Err(people::PersonError::Unknown)));
+    assert_eq!(world.counts("autumn"), before, "letters stay counted");
+    assert!(!pseudonyms.is_empty());
+    let letter = world.letter_to(address.reveal());
+    let pixel = letter.pixel().unwrap();
+    assert_eq!(world.hit(HitKind::Open, &pixel, crate::world::get(crate::world::FIREFOX)).await, Answered::Unrecorded);
+    let (all, _) = world.lab.vault.read(letterlab::vault::store::people_count).unwrap();
+    assert_eq!(all, 5);
+
+    // Nobody is mailed for it again but by a new import.
+    world.import("email,recording_mode\nzyxwvutta.canary@canary-domain.example,off\n");
+    assert_eq!(world.person(address.reveal()).suppressed, None);
 }
 
 async fn a_reviewers_link_names_no_person_and_ends(engine: Engine) {

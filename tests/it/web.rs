@@ -621,9 +621,34 @@ async fn sending_is_steered_from_the_page_and_by_programs(engine: Engine) {
     assert!(form("/people/letters", &[("address", "who@example.com")]).await.text().contains("nobody has this address"));
     let reply = server.send(Method::POST, "/api/v1/people/letters", &with_key, r#"{"address": "boris@example.org"}"#).await;
     assert_eq!(
-        (&reply.json()[0]["campaign_name"], &reply.json()[0]["state"]),
+        (&reply.json()["letters"][0]["campaign_name"], &reply.json()["letters"][0]["state"]),
         (&serde_json::json!("story"), &serde_json::json!("accepted"))
     );
+
+    // One person: no more letters, letters again, erased; by page and by program.
+    let boris = [("address", "boris@example.org")];
+    let shown = async || form("/people/letters", &boris).await.text();
+    assert!(shown().await.contains("may be mailed"));
+    assert_eq!(form("/people/suppress", &boris).await.header("location"), "/people?done=suppressed");
+    assert!(shown().await.contains("by hand") && shown().await.contains("Take the suppression back"));
+    let ask = async |path: &str, address: &str| {
+        server.send(Method::POST, &format!("/api/v1/people/{path}"), &with_key, format!(r#"{{"address": "{address}"}}"#)).await
+    };
+    let letters = ask("letters", "boris@example.org").await.json();
+    assert_eq!((&letters["may_be_mailed"], &letters["suppressed"]), (&false.into(), &"by_hand".into()));
+    assert_eq!(ask("suppress", "boris@example.org").await.json()["new"], false);
+    assert_eq!(form("/people/unsuppress", &boris).await.status, 303);
+    assert_eq!(ask("unsuppress", "boris@example.org").await.json()["new"], false);
+    let bounced = ask("unsuppress", "anna@example.com").await;
+    assert!(bounced.status == 409 && bounced.text().contains("hard bounce"), "{}", bounced.text());
+    assert_eq!(ask("suppress", "who@example.org").await.status, 404);
+    assert_eq!(form("/people/erase", &boris).await.status, 400, "not without the tick");
+    assert_eq!(form("/people/erase", &[boris[0], ("confirmed", "yes")]).await.header("location"), "/people?done=erased");
+    assert_eq!(ask("letters", "boris@example.org").await.status, 404);
+    assert_eq!(ask("erase", "boris@example.org").await.status, 404);
+    world.import(PEOPLE);
+    assert_eq!(ask("erase", "boris@example.org").await.status, 204);
+    world.import(PEOPLE);
 
     // Relays tried out.
     let page = form("/status/relays", &[("sender", "news@example.org")]).await.text();
@@ -692,6 +717,14 @@ async fn a_program_is_told_what_is_wrong(engine: Engine) {
         (Method::POST, "/api/v1/campaigns/story/share", "", 409, "draft"),
         (Method::POST, "/api/v1/lists/x/people", "name\nanna", 400, "no e-mail column"),
         (Method::POST, "/api/v1/lists/x/people?recording_mode=off", "email\na@example.org", 400, "belong together"),
+        (
+            Method::POST,
+            "/api/v1/lists/x/people?recording_mode=off&consent_source=shop&consent_date=2099-01-01",
+            "email\na@example.org",
+            400,
+            "in the future",
+        ),
+        (Method::GET, "/api/v1/lists/x/people", "", 404, "No list is named \"x\"; there are: customers."),
         (Method::PATCH, "/api/v1/campaigns", "", 405, "cannot be done here"),
         (Method::GET, "/api/v1/nothing", "", 404, "nothing here; GET /api shows every route"),
         (Method::GET, "/api/campaigns", "", 404, "GET /api shows every route"),
@@ -708,7 +741,7 @@ async fn a_program_is_told_what_is_wrong(engine: Engine) {
 
 async fn a_file_is_imported_and_removed(engine: Engine) {
     let world = World::new(engine).await;
-    accounts(&world.lab);
+    let key = accounts(&world.lab);
     let server = Server::start(&world.lab);
     let session = server.log_in("max").await;
     let secret = server.csrf(&session).await;
@@ -719,6 +752,13 @@ async fn a_file_is_imported_and_removed(engine: Engine) {
     let text = reply.text();
     assert!(reply.status == 200 && text.contains("Every line is accounted for") && text.contains("2 + 0 + 0 + 0 + 1 = 3"), "{text}");
     assert!(!text.contains("nobody"), "what was refused is not repeated");
+    // A consent that nobody stated is made up neither here nor for programs.
+    let unstated = "email,recording_mode\ncarla@example.org,identified\n";
+    let text = server.send(Method::POST, "/people/import", &headers, multipart(&fields, Some(("file", unstated)))).await.text();
+    assert!(text.contains("identified needs the person") && text.contains("consent_source (where) and consent_date (when)"), "{text}");
+    let with_key = [("authorization", key.as_str())];
+    let report = server.send(Method::POST, "/api/v1/lists/customers/people", &with_key, unstated).await.json();
+    assert_eq!((&report["refused"], &report["refused_by_kind"]["consent"]), (&1.into(), &1.into()));
     let uploads: Vec<_> = std::fs::read_dir(world.folder().join("uploads")).unwrap().collect();
     assert!(uploads.is_empty(), "{uploads:?}");
     let reply = server.send(Method::POST, "/people/import", &headers, multipart(&fields, Some(("file", "email\n\"open")))).await;
@@ -1012,7 +1052,7 @@ async fn pictures_are_taken_in_and_letters_looked_into(engine: Engine) {
     let lacking = server.send(Method::GET, "/api/v1/campaigns/story/lacking", &with_key, "").await.json();
     assert_eq!(lacking, serde_json::json!({ "people": 3, "lacking": 1, "fields": { "first_name": 1 } }));
     let page = server.get("/campaigns/1", &cookies).await.text();
-    assert!(page.contains("Worth a look before launch:") && page.contains("1 of 3 people lack a value the letter needs"), "{page}");
+    assert!(page.contains("Worth a look before launch:") && page.contains("1 of 3 people lacks a value the letter needs"), "{page}");
     // What says stop on the list is told on the campaign's own page, and a launch by a program is refused for it.
     world.draft(
         &CAMPAIGN.replace("\"story\"", "\"large\"").replace("Hello, [read", &format!("{} [read", "Words and words. ".repeat(8_000))),

@@ -27,7 +27,7 @@ pub use judged::{add_judged, forget_judged, forget_judged_before, judged};
 pub use lease::{
     drop_lease, end_leases, expire_leases, gone, has_ended, lease, lease_within, leases_open, let_go, mark, next_due, recall, renew, seen,
 };
-pub use outcome::{add_outcome, by_pseudonym, fates, forget_relayed, outcomes_waiting, pseudonyms};
+pub use outcome::{add_outcome, by_pseudonym, fates, forget_relayed, forget_words, outcomes_waiting, pseudonyms};
 pub use plan::{
     Enrolment, choose_for_rest, claim_enrolment, drawn, drop_enrolment, end_enrolment, keep_enrolment, plan, planned_holdout, planned_rest,
     planned_test, release, release_rest, rest_is_planned, set_start, start, test_is_planned, unplan,

@@ -63,6 +63,16 @@ pub fn pseudonyms(conn: &mut VaultConn, subscriber: SubscriberId) -> DbResult<Ve
     texts.iter().map(|text| read("a pseudonym", text)).collect()
 }
 
+/// Forgets what relays said of letters to a person: their words may describe somebody. Codes and verdicts stay.
+pub fn forget_words(conn: &mut VaultConn, subscriber: SubscriberId) -> DbResult<()> {
+    let theirs: Vec<String> =
+        mailing::table.filter(mailing::subscriber_id.eq(subscriber.to_string())).select(mailing::id).load(conn.sql())?;
+    for mailing in theirs {
+        diesel::update(attempt::table.filter(attempt::mailing_id.eq(mailing))).set(attempt::text.eq("")).execute(conn.sql())?;
+    }
+    Ok(())
+}
+
 const COME_BACK: &str = "INSERT INTO came_back (mailing_id, kind) VALUES (?, ?) ON CONFLICT DO NOTHING";
 
 /// Records something that happened to a mailing after it was sent, once per kind; answers whether it was new.

@@ -1,13 +1,14 @@
 //! People from a CSV file, every line accounted for.
 //!
 //! Cast: [`survey`] (a look through the whole file), [`import`] (streams it into the vault, many lines in one transaction),
-//! [`ImportOptions`], [`ImportReport`], [`export`] (a list as a file that imports back unchanged), [`ImportError`].
+//! [`ImportOptions`], [`ImportReport`], [`export`] (a list as a file that imports back unchanged), [`ImportError`], [`read_moment`].
 //!
 //! Memory is flat but for 8 to 20 bytes per line that tell repeated addresses. It never repeats an address or a cell in a message,
-//! and an older or undated consent never overrides a person's choice.
+//! and an older or undated consent never overrides a person's choice. A consent is never made up: what needs one and has none is refused.
 
 mod columns;
 mod export;
+mod moment;
 mod report;
 mod row;
 mod run;
@@ -24,6 +25,7 @@ use std::sync::mpsc::sync_channel;
 use jiff::Timestamp;
 
 pub use export::{ExportError, export};
+pub use moment::{WrongMoment, read_moment};
 pub use report::{ImportReport, Progress, REFUSALS_KEPT, Refusal, RefusalKind};
 pub use survey::{Kind, Survey, survey};
 

@@ -36,6 +36,8 @@ pub enum RefusalKind {
     Value,
     /// Not one of the recording modes.
     Recording,
+    /// Not said where or when a person agreed to what needs their consent.
+    Consent,
     /// No date, or one to come.
     Date,
     /// No list, or a name that cannot be one.

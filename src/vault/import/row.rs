@@ -7,13 +7,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::civil;
-use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::ImportOptions;
 use super::columns::{Columns, Key, OWN_COLUMNS, Role, field_name};
+use super::moment::read_moment;
 use super::report::RefusalKind;
 use super::survey::Kind;
 use crate::ids::RecordingMode;
@@ -23,8 +22,6 @@ use crate::vault::store::IncomingPerson;
 
 const VALUE_CHARACTERS_MOST: usize = 10_000;
 const LIST_CHARACTERS_MOST: usize = 200;
-/// Clocks and time zones differ; a date further ahead than this is a mistake, and would outlast every later choice.
-const AHEAD_MOST: SignedDuration = SignedDuration::from_hours(48);
 
 /// A row that can be stored.
 #[derive(Debug)]
@@ -126,25 +123,13 @@ fn read_mode(text: &str, column: &str) -> Result<Option<RecordingMode>, Fault> {
     }
 }
 
-/// RFC 3339: a date, meaning its first moment in UTC, or a date and time; without an offset (as Mailchimp writes) in UTC.
 fn read_date(text: &str, column: &str, now: Timestamp) -> Result<Option<Timestamp>, Fault> {
     if text.is_empty() {
         return Ok(None);
     }
-    let moment = if text.len() == 10 {
-        text.parse::<civil::Date>().ok().and_then(|date| date.to_zoned(TimeZone::UTC).ok()).map(|zoned| zoned.timestamp())
-    } else if text.get(10..11).is_some_and(|between| matches!(between, "T" | "t" | " ")) {
-        let with_offset = text.parse::<Timestamp>().ok();
-        with_offset.or_else(|| text.parse::<civil::DateTime>().ok()?.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp()))
-    } else {
-        None
-    };
-    match moment {
-        None => fault(RefusalKind::Date, format!("column {column:?} is not a date; write 2026-05-31 or 2026-05-31T14:00:00Z")),
-        Some(moment) if moment.duration_since(now) > AHEAD_MOST => {
-            fault(RefusalKind::Date, format!("column {column:?} has a date in the future"))
-        }
-        Some(moment) => Ok(Some(moment)),
+    match read_moment(text, now) {
+        Ok(moment) => Ok(Some(moment)),
+        Err(wrong) => fault(RefusalKind::Date, format!("column {column:?} {wrong}")),
     }
 }
 
@@ -245,7 +230,7 @@ fn assemble(mut cells: Cells<'_>, kind: Kind, options: &ImportOptions, now: Time
             format!("the list's name is longer than {LIST_CHARACTERS_MOST} characters or has a line break in it"),
         );
     }
-    let (consent, consent_is_weak) = consent(&cells, kind, options, now);
+    let (consent, consent_is_weak) = consent(&cells, kind, options, now)?;
     if !cells.full_name.is_empty() {
         let first = cells.full_name.split_whitespace().next().unwrap_or_default();
         cells.attributes.entry("first_name".into()).or_insert_with(|| first.to_owned());
@@ -264,27 +249,43 @@ fn assemble(mut cells: Cells<'_>, kind: Kind, options: &ImportOptions, now: Time
 }
 
 /// Each part from the row, else from the options. Without a mode or a date of its own a consent is weak: it is for those who
-/// are new, and never overrides a choice.
-fn consent(cells: &Cells<'_>, kind: Kind, options: &ImportOptions, now: Timestamp) -> (Option<Consent>, bool) {
+/// are new, and never overrides a choice. A mode that needs consent is taken only with where and when it was given.
+fn consent(cells: &Cells<'_>, kind: Kind, options: &ImportOptions, now: Timestamp) -> Result<(Option<Consent>, bool), Fault> {
     let stated = options.stated.as_ref();
-    let date = cells.date.or(cells.confirmed).or(cells.opted_in);
+    let at = cells.date.or(cells.confirmed).or(cells.opted_in).or(stated.map(|consent| consent.at));
+    let source = source(cells, kind, stated);
     let mode = cells.mode.or(stated.map(|consent| consent.mode));
-    if mode.is_none() && date.is_none() && cells.source.is_empty() {
-        return (None, true);
+    if let Some(mode) = mode.filter(|mode| mode.needs_consent()) {
+        let lacking = [
+            (source.as_deref().is_none_or(|source| source == NOT_STATED), "consent_source (where)"),
+            (at.is_none(), "consent_date (when)"),
+        ];
+        let lacking: Vec<&str> = lacking.into_iter().filter(|(lacks, _)| *lacks).map(|(_, column)| column).collect();
+        if !lacking.is_empty() {
+            let why = format!(
+                "{mode} needs the person's consent: fill in {}, or state it for the whole file; without it write pseudonymous, aggregate or off",
+                lacking.join(" and ")
+            );
+            return fault(RefusalKind::Consent, why);
+        }
     }
-    let source = if !cells.source.is_empty() {
-        cells.source.to_owned()
-    } else if let Some(consent) = stated {
-        consent.source.clone()
-    } else if kind == Kind::Mailchimp {
-        let how = if cells.confirmed.is_some() { "confirmed" } else { "signed up" };
-        format!("Mailchimp export: {how}")
-    } else if cells.mode.is_some() {
-        "imported file".to_owned()
-    } else {
-        NOT_STATED.to_owned()
+    if mode.is_none() && at.is_none() && cells.source.is_empty() {
+        return Ok((None, true));
+    }
+    let is_weak = mode.is_none() || at.is_none();
+    let source = source.unwrap_or_else(|| if cells.mode.is_some() { "imported file".to_owned() } else { NOT_STATED.to_owned() });
+    Ok((Some(Consent { mode: mode.unwrap_or(RecordingMode::Aggregate), source, at: at.unwrap_or(now) }), is_weak))
+}
+
+/// Where they agreed, if anything says so.
+fn source(cells: &Cells<'_>, kind: Kind, stated: Option<&Consent>) -> Option<String> {
+    if !cells.source.is_empty() {
+        return Some(cells.source.to_owned());
+    }
+    let by_mailchimp = || match (kind, cells.confirmed, cells.opted_in) {
+        (Kind::Mailchimp, Some(_), _) => Some("Mailchimp export: confirmed".to_owned()),
+        (Kind::Mailchimp, None, Some(_)) => Some("Mailchimp export: signed up".to_owned()),
+        _ => None,
     };
-    let at = date.or(stated.map(|consent| consent.at));
-    let weak = mode.is_none() || at.is_none();
-    (Some(Consent { mode: mode.unwrap_or(RecordingMode::Aggregate), source, at: at.unwrap_or(now) }), weak)
+    stated.map(|consent| consent.source.clone()).or_else(by_mailchimp)
 }

@@ -224,7 +224,7 @@ fn one_address_in_several_spellings_is_one_person_and_the_later_line_adds_to_the
 #[test]
 fn running_the_same_file_again_changes_nothing_and_a_changed_line_is_an_update() {
     let mut vault = Vault::new();
-    let file = "email,city,list,recording_mode,suppression\na@example.com,Ulm,,pseudonymous,\nb@example.com,Bonn,other,off,by hand\n";
+    let file = "email,city,list,recording_mode,suppression\na@example.com,Ulm,,aggregate,\nb@example.com,Bonn,other,off,by hand\n";
     assert_eq!(counts(&vault.import(file)), [2, 0, 0, 0, 0]);
     assert_eq!(counts(&vault.import(file)), [0, 0, 2, 0, 0]);
     assert_eq!(counts(&vault.import("email,city\na@example.com,Trier\nb@example.com,\n")), [0, 2, 0, 0, 0], "b joins the list main");
@@ -259,10 +259,36 @@ fn consent_is_taken_from_the_row_then_from_the_options_then_is_the_default() {
 }
 
 #[test]
+fn a_consent_is_never_made_up() {
+    let mut vault = Vault::new();
+    let file = "email,recording_mode,consent_source,consent_date\n\
+                a@example.com,identified,,\nb@example.com,identified,form,\nc@example.com,identified,,2025-05-01\n\
+                d@example.com,identified,not stated,2025-05-01\ne@example.com,pseudonymous,,\nf@example.com,off,,\n\
+                g@example.com,identified,form,2025-05-01\n";
+    let report = vault.import(file);
+    assert_eq!(counts(&report), [3, 0, 0, 0, 4]);
+    assert_eq!(report.refused_by_kind[&RefusalKind::Consent], 4);
+    let told: Vec<(u64, &str)> = report.refusals.iter().map(|refusal| (refusal.line, refusal.why.as_str())).collect();
+    let both = "identified needs the person's consent: fill in consent_source (where) and consent_date (when), or state it for the whole file; \
+                without it write pseudonymous, aggregate or off";
+    assert_eq!(told[0], (2, both));
+    for (index, line, says) in [(1, 3, "fill in consent_date (when),"), (2, 4, "fill in consent_source (where),"), (3, 5, "consent_source")]
+    {
+        assert!(told[index].0 == line && told[index].1.contains(says), "{:?}", told[index]);
+    }
+    assert!(vault.find("a@example.com").is_none());
+    // What the operator states for the whole file is what a line leaves out.
+    let stated = Consent { mode: RecordingMode::Aggregate, source: "shop".to_owned(), at: "2024-01-01T00:00:00Z".parse().unwrap() };
+    let options = ImportOptions { list: "main".to_owned(), stated: Some(stated.clone()) };
+    assert_eq!(vault.import_with(file.as_bytes(), &options, u64::MAX).refused, 1, "the line that says nobody stated it");
+    assert_eq!(vault.consent("a@example.com"), Consent { mode: RecordingMode::Identified, ..stated });
+}
+
+#[test]
 fn an_older_or_undated_consent_in_a_file_does_not_override_a_newer_choice() {
     let mut vault = Vault::new();
-    let dated = "email,recording_mode,consent_date\na@example.com,identified,2025-01-01\n";
-    let undated = "email,recording_mode\na@example.com,identified\n";
+    let dated = "email,recording_mode,consent_source,consent_date\na@example.com,identified,form,2025-01-01\n";
+    let undated = "email,recording_mode\na@example.com,aggregate\n";
     vault.import(dated);
     let id = vault.person("a@example.com").id;
     let choice = Consent { mode: RecordingMode::Off, source: "own page".to_owned(), at: "2025-06-01T00:00:00Z".parse().unwrap() };
@@ -342,14 +368,14 @@ fn a_stopped_import_keeps_what_is_stored_and_goes_on_when_run_again() {
 
 #[test]
 fn lines_of_one_address_count_in_their_order_whatever_run_or_transaction_they_are_in() {
-    let mut file = "email,city,consent_date,recording_mode\n".to_owned();
+    let mut file = "email,city,consent_date,recording_mode,consent_source\n".to_owned();
     let people = CHUNK_ROWS as u64 + 10;
-    (0..people).for_each(|number| file.push_str(&format!("p{number:06}@example.com,first,2025-01-01,off\n")));
+    (0..people).for_each(|number| file.push_str(&format!("p{number:06}@example.com,first,2025-01-01,off,form\n")));
     file.push_str(
-        "zoe@example.com,one,2025-01-01,off\nanna@example.com,one,2025-01-01,off\nnobody\nanna@example.com,two,2025-03-01,identified\n",
+        "zoe@example.com,one,2025-01-01,off,form\nanna@example.com,one,2025-01-01,off,form\nnobody\nanna@example.com,two,2025-03-01,identified,form\n",
     );
-    (0..people).rev().for_each(|number| file.push_str(&format!("p{number:06}@example.com,last,2025-02-01,pseudonymous\n")));
-    file.push_str("anna@example.com,three,2025-02-01,aggregate\n");
+    (0..people).rev().for_each(|number| file.push_str(&format!("p{number:06}@example.com,last,2025-02-01,pseudonymous,form\n")));
+    file.push_str("anna@example.com,three,2025-02-01,aggregate,form\n");
     let mut vault = Vault::new();
     let report = vault.import(&file);
     assert_eq!(counts(&report), [people + 2, 0, 0, people + 2, 1]);

@@ -16,7 +16,7 @@ pub use account::{
 pub use domain::{domains_to_ask, learn_domains};
 pub use export::{ExportedPerson, exported_people};
 pub use people::{
-    consents, delete_list, eligible, eligible_count, fields, list_names, lists, people_by_id, people_count, people_of_list,
+    consents, delete_list, eligible, eligible_count, empty, fields, list_names, lists, people_by_id, people_count, people_of_list,
     person_by_address, record_consent, suppress, unsuppress,
 };
 pub use upsert::{Change, IncomingPerson, list_id, upsert};

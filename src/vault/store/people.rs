@@ -13,7 +13,7 @@ use crate::db::{AnyConnection, DbError, DbResult, VaultConn};
 use crate::ids::{RecordingMode, SubscriberId};
 use crate::vault::address::{EmailAddress, OTHER};
 use crate::vault::people::{Consent, List, Person, RosterEntry, Suppression};
-use crate::vault::schema::{consent, list, list_field, membership, subscriber, suppression};
+use crate::vault::schema::{consent, list, list_field, mail_domain, membership, subscriber, suppression};
 
 /// Every list with its counts, by name.
 pub fn lists(conn: &mut VaultConn) -> DbResult<Vec<List>> {
@@ -38,10 +38,12 @@ pub fn lists(conn: &mut VaultConn) -> DbResult<Vec<List>> {
     Ok(names.into_iter().map(|(id, name)| List { people: count(&people, &id), suppressed: count(&suppressed, &id), name }).collect())
 }
 
-/// All people, each counted once, and those of them who may not be mailed.
+/// All people, each counted once and erased ones not, and those of them who may not be mailed.
 pub fn people_count(conn: &mut VaultConn) -> DbResult<(u64, u64)> {
-    let people: i64 = subscriber::table.count().get_result(conn.sql())?;
+    let erased = format!("%{ERASED}");
+    let people: i64 = subscriber::table.filter(subscriber::address.not_like(&erased)).count().get_result(conn.sql())?;
     let suppressed: i64 = subscriber::table
+        .filter(subscriber::address.not_like(&erased))
         .filter(subscriber::id.eq_any(suppression::table.select(suppression::subscriber_id)))
         .count()
         .get_result(conn.sql())?;
@@ -228,6 +230,50 @@ pub fn suppress(conn: &mut VaultConn, id: SubscriberId, reason: Suppression, now
 pub fn unsuppress(conn: &mut VaultConn, id: SubscriberId, reason: Suppression) -> DbResult<bool> {
     let row = suppression::table.find((id.to_string(), reason.as_str()));
     Ok(diesel::delete(row).execute(conn.sql())? > 0)
+}
+
+/// What is after the @ of a row that held a person once. Nobody can have such an address (RFC 2606).
+const ERASED: &str = "@erased.invalid";
+
+/// Leaves nothing of a person but an empty row that is never mailed, so that letters already counted stay counted.
+pub fn empty(conn: &mut VaultConn, id: SubscriberId, now: Timestamp) -> DbResult<()> {
+    let key = id.to_string();
+    let domain: Option<String> = subscriber::table
+        .find(&key)
+        .select(subscriber::address)
+        .first::<String>(conn.sql())
+        .optional()?
+        .map(|address| domain(&address).to_owned());
+    diesel::delete(membership::table.filter(membership::subscriber_id.eq(&key))).execute(conn.sql())?;
+    diesel::delete(consent::table.filter(consent::subscriber_id.eq(&key))).execute(conn.sql())?;
+    let others =
+        suppression::table.filter(suppression::subscriber_id.eq(&key)).filter(suppression::reason.ne(Suppression::ByHand.as_str()));
+    diesel::delete(others).execute(conn.sql())?;
+    suppress(conn, id, Suppression::ByHand, now)?;
+    diesel::update(subscriber::table.find(&key))
+        .set((
+            subscriber::address.eq(format!("{key}{ERASED}")),
+            subscriber::provider.eq(OTHER),
+            subscriber::needs_smtputf8.eq(false),
+            subscriber::attributes.eq("{}"),
+            subscriber::recording.eq(RecordingMode::Off.as_str()),
+            subscriber::consent_source.eq("erased"),
+            subscriber::consent_at.eq(now.as_millisecond()),
+            subscriber::created_at.eq(now.as_millisecond()),
+            subscriber::updated_at.eq(now.as_millisecond()),
+        ))
+        .execute(conn.sql())?;
+    domain.map_or(Ok(()), |domain| forget_domain(conn, &domain))
+}
+
+/// A small domain may name a person as well as the whole address does.
+fn forget_domain(conn: &mut VaultConn, domain: &str) -> DbResult<()> {
+    let shared: Option<String> =
+        subscriber::table.filter(subscriber::address.like(format!("%@{domain}"))).select(subscriber::id).first(conn.sql()).optional()?;
+    if shared.is_none() {
+        diesel::delete(mail_domain::table.find(domain)).execute(conn.sql())?;
+    }
+    Ok(())
 }
 
 /// Makes what a person agreed to what counts; what counted before is kept in the history under `record_id`.

@@ -5,20 +5,18 @@ use std::ops::ControlFlow;
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use askama::Template as _;
-use jiff::civil::Date;
-use jiff::tz::TimeZone;
 
 use super::people::list_url;
 use crate::app::clock::Stopwatch;
 use crate::app::people::import_file;
 use crate::ids::RecordingMode;
-use crate::vault::import::{ImportOptions, ImportReport};
+use crate::vault::import::{ImportOptions, ImportReport, WrongMoment, read_moment};
 use crate::vault::people::Consent;
 use crate::vault::store;
 use crate::web::error::Fault;
 use crate::web::form::{FILE_BYTES, Fields, UploadForm};
 use crate::web::session::User;
-use crate::web::view::format::{count, counted};
+use crate::web::view::format::{count, counted, sentence};
 use crate::web::view::people::{ImportReportView, ImportView, RefusedLine, import_modes};
 use crate::web::view::{Field, Link, Section};
 use crate::web::{Web, page};
@@ -78,11 +76,6 @@ fn refused(view: &ImportView) -> Result<HttpResponse, Fault> {
     Ok(HttpResponse::build(StatusCode::UNPROCESSABLE_ENTITY).content_type("text/html; charset=utf-8").body(view.render()?))
 }
 
-fn sentence(message: &str) -> String {
-    let mut characters = message.chars();
-    characters.next().map_or(String::new(), |first| first.to_uppercase().chain(characters).chain(['.']).collect())
-}
-
 /// What the form says about the whole file; complaints go to their fields.
 fn options(web: &Web, fields: &Fields, view: &mut ImportView) -> Option<ImportOptions> {
     let list = fields.trimmed("list");
@@ -107,15 +100,13 @@ fn stated(web: &Web, fields: &Fields, view: &mut ImportView) -> Option<Consent> 
     if source.is_empty() || source.chars().count() > 200 {
         view.consent_source.error = Some("Say where these people agreed, with at most 200 characters.".to_owned());
     }
-    let now = web.lab.clock.now();
-    let date =
-        fields.trimmed("consent_date").parse::<Date>().ok().and_then(|date| date.to_zoned(TimeZone::UTC).ok()).map(|day| day.timestamp());
-    let at = date.filter(|at| *at <= now);
-    if at.is_none() {
-        let words = if date.is_some() { "This day is still to come." } else { "Write the day as 2026-03-31." };
-        view.consent_date.error = Some(words.to_owned());
-    }
-    Some(Consent { mode: mode?, source: source.to_owned(), at: at? })
+    let at = read_moment(fields.trimmed("consent_date"), web.lab.clock.now());
+    view.consent_date.error = match at {
+        Ok(_) => None,
+        Err(WrongMoment::ToCome) => Some("This day is still to come.".to_owned()),
+        Err(WrongMoment::Unreadable) => Some("Write the day as 2026-03-31.".to_owned()),
+    };
+    Some(Consent { mode: mode?, source: source.to_owned(), at: at.ok()? })
 }
 
 fn report_view(user: &User, file: &str, list: &str, seconds: f64, report: &ImportReport) -> ImportReportView {

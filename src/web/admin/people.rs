@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use super::steer::done;
 use crate::db::DbError;
 use crate::ids::SubscriberId;
-use crate::vault::people::{List, Suppression};
+use crate::vault::people::{List, NoSuchList, Suppression};
 use crate::vault::store::{self as store, ExportedPerson};
 use crate::web::error::Fault;
 use crate::web::form::Fields;
@@ -67,15 +67,17 @@ pub async fn list(web: web::Data<Web>, user: User, name: web::Path<String>, requ
     let from: u64 = query.get("from").parse().unwrap_or(1).max(1);
     let wanted = name.into_inner();
     let asked = wanted.clone();
-    let (list, mut people) = web
+    let (lists, mut people) = web
         .run(move |lab| {
             lab.vault.read(|conn| {
-                let list = store::lists(conn)?.into_iter().find(|list| list.name == asked);
-                Ok::<_, DbError>((list, store::exported_people(conn, &asked, after, PAGE as i64 + 1)?))
+                let lists = store::lists(conn)?;
+                Ok::<_, DbError>((lists, store::exported_people(conn, &asked, after, PAGE as i64 + 1)?))
             })
         })
         .await?;
-    let list = list.ok_or_else(|| Fault::Missing(format!("There is no list named {wanted:?}.")))?;
+    let Some(list) = lists.iter().find(|list| list.name == wanted) else {
+        return Err(NoSuchList { wanted, known: lists.into_iter().map(|list| list.name).collect() }.into());
+    };
     let more = people.len() > PAGE;
     people.truncate(PAGE);
     let url = list_url(&list.name);
@@ -92,14 +94,19 @@ pub async fn list(web: web::Data<Web>, user: User, name: web::Path<String>, requ
     })
 }
 
-fn person_row(person: &ExportedPerson) -> PersonRow {
-    let attribute = |names: &[&str]| names.iter().find_map(|name| person.attributes.get(*name)).cloned().unwrap_or_default();
-    let parts = [attribute(&["first_name", "firstname", "name"]), attribute(&["last_name", "lastname", "surname"])];
-    let state = match person.suppressed {
+/// Whether somebody may be mailed, or why not.
+pub(super) fn mailable(suppressed: Option<Suppression>) -> Badge {
+    match suppressed {
         None => Badge::new("may be mailed", Tone::Good),
         Some(reason @ (Suppression::Complaint | Suppression::HardBounce)) => Badge::new(reason.as_str(), Tone::Stop),
         Some(reason) => Badge::new(reason.as_str(), Tone::Quiet),
-    };
+    }
+}
+
+fn person_row(person: &ExportedPerson) -> PersonRow {
+    let attribute = |names: &[&str]| names.iter().find_map(|name| person.attributes.get(*name)).cloned().unwrap_or_default();
+    let parts = [attribute(&["first_name", "firstname", "name"]), attribute(&["last_name", "lastname", "surname"])];
+    let state = mailable(person.suppressed);
     let consent = &person.consent;
     PersonRow {
         address: person.address.reveal().to_owned(),

@@ -2,7 +2,7 @@
 
 use actix_web::{HttpResponse, web};
 
-use crate::app::networks::OLD_DAYS;
+use crate::app::networks::{OLD_DAYS, Table};
 use crate::app::outpost::{Live, live};
 use crate::app::recount::{CheckError, CheckStage, Checked, Stage};
 use crate::app::relays::{self, Tested};
@@ -11,7 +11,7 @@ use crate::report::wording::moment;
 use crate::web::error::Fault;
 use crate::web::form::PostForm;
 use crate::web::session::User;
-use crate::web::view::format::count;
+use crate::web::view::format::{count, counted};
 use crate::web::view::status::{HealthRow, LawRow, StatusView};
 use crate::web::view::{Badge, Fact, Section, Tone};
 use crate::web::{Web, page, see_other};
@@ -172,15 +172,18 @@ fn sending(status: &Status) -> String {
     if all.is_empty() { "No campaign is paused, no relay rests.".to_owned() } else { all.join(" ") }
 }
 
+fn aged(table: &Table) -> String {
+    let networks = counted(table.networks as u64, "network", "networks");
+    format!("{networks}, {} old.", counted(table.days.unsigned_abs(), "day", "days"))
+}
+
 fn networks(status: &Status) -> HealthRow {
     const REFRESH: &str = "Run `letterlab signal networks refresh`, then start the service again.";
     let (tone, word, detail) = match &status.networks {
         Err(error) => (Tone::Stop, "unreadable", format!("{error}. {REFRESH}")),
         Ok(None) => (Tone::Warn, "missing", format!("Without the table machines are told by their names and behaviour only. {REFRESH}")),
-        Ok(Some(table)) if table.days > OLD_DAYS => {
-            (Tone::Warn, "old", format!("{} networks, {} days old. {REFRESH}", count(table.networks as u64), table.days))
-        }
-        Ok(Some(table)) => (Tone::Good, "up to date", format!("{} networks, {} days old.", count(table.networks as u64), table.days)),
+        Ok(Some(table)) if table.days > OLD_DAYS => (Tone::Warn, "old", format!("{} {REFRESH}", aged(table))),
+        Ok(Some(table)) => (Tone::Good, "up to date", aged(table)),
     };
     HealthRow { name: "Table of networks".to_owned(), state: Badge::new(word, tone), detail }
 }

@@ -45,6 +45,9 @@ pub fn done(request: &HttpRequest) -> Vec<Flash> {
         "withdrawn" => (Tone::Good, "The API keys are withdrawn. Programs that used them are refused from now on."),
         "account" => (Tone::Good, "The account is made."),
         "removed" => (Tone::Good, "The account is removed."),
+        "suppressed" => (Tone::Good, "No more letters go to this person. Imports do not change that."),
+        "unsuppressed" => (Tone::Good, "This person may be mailed again."),
+        "erased" => (Tone::Good, "This person is erased."),
         "closed" => (Tone::Good, "Closed. Nothing more is sent or recorded."),
         _ => return Vec::new(),
     };
@@ -78,7 +81,7 @@ pub fn actions(
         _ => {}
     }
     if campaign.paused.is_some() {
-        actions.push(Action::resume(to("resume"), &count(waiting)));
+        actions.push(Action::resume(to("resume"), &counted(waiting, "recipient", "recipients")));
     } else if campaign.state.sends() && waiting > 0 && (campaign.state != State::Observing || campaign.chosen.is_some()) {
         actions.push(Action::pause(to("pause")));
     }
@@ -86,7 +89,7 @@ pub fn actions(
         actions.push(Action::schedule(to("schedule"), progress.starts_at.map(moment)));
     }
     if campaign.state.sends() && waiting > 0 {
-        actions.push(Action::cancel(to("cancel"), &count(waiting)));
+        actions.push(Action::cancel(to("cancel"), &counted(waiting, "recipient", "recipients")));
     }
     if campaign.state == State::Draft && is_ready {
         actions.push(Action::seal(to("seal")));
@@ -128,7 +131,7 @@ fn decide_action(url: String, campaign: &Campaign, rest: u64, now: jiff::Timesta
 }
 
 /// The form's tick, for what cannot be undone: a script is no excuse to skip it.
-fn confirmed(form: &PostForm) -> Result<(), Fault> {
+pub(super) fn confirmed(form: &PostForm) -> Result<(), Fault> {
     if form.fields.get("confirmed") == "yes" {
         Ok(())
     } else {

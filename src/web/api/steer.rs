@@ -8,10 +8,9 @@ use serde_json::json;
 use super::campaigns::{answer, find};
 use crate::app::campaigns::{self, CampaignError};
 use crate::app::lab::Lab;
-use crate::app::{people, relays, signals};
+use crate::app::{relays, signals};
 use crate::campaign::definition::moment;
 use crate::campaign::store::Campaign;
-use crate::vault::address::EmailAddress;
 use crate::web::Web;
 use crate::web::admin::campaign::variant_of;
 use crate::web::admin::results::DAYS_MOST;
@@ -147,20 +146,6 @@ pub struct Trial {
 pub async fn test_relays(web: web::Data<Web>, _program: Program, body: Small<Trial>) -> Result<HttpResponse, Fault> {
     let Trial { relay, sender } = body.0;
     Ok(HttpResponse::Ok().json(relays::test(&web.lab, relay.as_deref(), sender.as_deref()).await))
-}
-
-/// Whose letters to show.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Addressee {
-    address: String,
-}
-
-/// `POST /api/v1/people/letters`: an address belongs in a body, not in a log of paths.
-pub async fn letters_to(web: web::Data<Web>, _program: Program, body: Small<Addressee>) -> Result<HttpResponse, Fault> {
-    let address = EmailAddress::parse(&body.0.address).map_err(|why| Fault::Bad(format!("This is no address: {why}.")))?;
-    let letters = web.run(move |lab| people::letters_to(lab, &address)).await?;
-    Ok(HttpResponse::Ok().json(letters.ok_or_else(|| Fault::Missing("Nobody has this address.".to_owned()))?))
 }
 
 /// `POST …/decide`

@@ -67,6 +67,12 @@ pub fn share(part: u64, whole: u64) -> String {
     if whole == 0 { DASH.to_owned() } else { format!("{:.1} %", part as f64 * 100.0 / whole as f64) }
 }
 
+/// A message as a sentence of its own.
+pub fn sentence(message: &str) -> String {
+    let mut characters = message.chars();
+    characters.next().map_or(String::new(), |first| first.to_uppercase().chain(characters).chain(['.']).collect())
+}
+
 /// A plural that counts: `1 person`, `2 people`.
 pub fn counted(number: u64, one: &str, many: &str) -> String {
     format!("{} {}", count(number), if number == 1 { one } else { many })

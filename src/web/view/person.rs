@@ -1,8 +1,8 @@
-//! What became of every letter to one person.
+//! One person: whether they may be mailed, and what became of every letter to them.
 //!
 //! Cast: [`PersonView`], [`LetterRow`], [`TryRow`].
 
-use super::Page;
+use super::{Badge, Page};
 
 /// One try to hand a letter over.
 #[derive(Debug, Clone)]
@@ -34,7 +34,7 @@ pub struct LetterRow {
     pub tries: Vec<TryRow>,
 }
 
-/// One person's letters.
+/// One person.
 #[derive(Debug, Clone, askama::Template)]
 #[template(path = "admin/person.html")]
 pub struct PersonView {
@@ -42,8 +42,10 @@ pub struct PersonView {
     pub page: Page,
     /// As typed.
     pub address: String,
-    /// Whether anybody has this address.
-    pub known: bool,
+    /// Whether they may be mailed, or why not; none when nobody has this address.
+    pub state: Option<Badge>,
+    /// Whether it is the operator's own suppression that keeps letters from them.
+    pub is_by_hand: bool,
     /// Their letters, the newest campaign first.
     pub letters: Vec<LetterRow>,
 }
