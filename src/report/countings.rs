@@ -70,13 +70,14 @@ pub fn agreement(countings: &[Counting]) -> Agreement {
     let first = told.first().map(|counting| counting.verdict.as_str());
     let agree = told.iter().all(|counting| Some(counting.verdict.as_str()) == first);
     let note = if told.is_empty() {
-        "There is nothing to count yet.".to_owned()
+        "there is nothing to count yet.".to_owned()
     } else if !agree {
-        "The answer depends on how machines are told from people. Trust it less, and look at the hits by class.".to_owned()
+        "they do not agree. The answer depends on how machines are told from people: trust it less, and look at the hits by class."
+            .to_owned()
     } else if told.len() < countings.len() {
-        "Those countings that can be estimated lead to the same answer.".to_owned()
+        "those countings that can be estimated agree.".to_owned()
     } else {
-        "Raw, standard and strict counting lead to the same answer.".to_owned()
+        "the three agree.".to_owned()
     };
     Agreement { agree, note }
 }

@@ -99,6 +99,7 @@ pub(super) fn mailable(suppressed: Option<Suppression>) -> Badge {
     match suppressed {
         None => Badge::new("may be mailed", Tone::Good),
         Some(reason @ (Suppression::Complaint | Suppression::HardBounce)) => Badge::new(reason.as_str(), Tone::Stop),
+        Some(Suppression::ByHand) => Badge::new("suppressed by hand", Tone::Quiet),
         Some(reason) => Badge::new(reason.as_str(), Tone::Quiet),
     }
 }

@@ -45,7 +45,7 @@ pub async fn letters(web: web::Data<Web>, form: PostForm) -> Result<HttpResponse
             })
             .collect(),
     });
-    let frame = form.user.page("Letters to a person", Section::People);
+    let frame = form.user.page("One person", Section::People);
     page(&PersonView { page: frame, address: typed, state, is_by_hand, letters: rows.collect() })
 }
 
