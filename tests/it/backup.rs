@@ -13,6 +13,7 @@ async fn a_backup_made_while_sending_is_restored_paused_and_goes_on_from_there()
     world.import(&people(120));
     world.draft(&campaign("autumn"));
     world.draft(&campaign("winter"));
+    world.draft(&campaign("spring"));
     world.launch("autumn").unwrap();
     world.send_a_batch().await;
     let read = world.received()[0].clone();
@@ -23,9 +24,17 @@ async fn a_backup_made_while_sending_is_restored_paused_and_goes_on_from_there()
 
     let folder = world.folder().join("restored");
     let mut told = Vec::new();
-    let kept = backup(&world.lab, &folder, &mut |step| told.push(step.to_owned())).unwrap();
+    // Work goes on between the copies: outcomes are copied from one database to the other, a campaign is launched.
+    let mut meanwhile = |step: &str| {
+        told.push(step.to_owned());
+        world.tidy();
+        if told.len() == 2 {
+            world.launch("spring").unwrap();
+        }
+    };
+    let kept = backup(&world.lab, &world.folder().join("restored/"), &mut meanwhile).unwrap();
     let names: Vec<&str> = kept.iter().map(|file| file.name.as_str()).collect();
-    assert_eq!((names, told.len()), (vec!["ledger.db", "vault.db", "keys.toml"], 2));
+    assert_eq!((names, told.len()), (vec!["vault.db", "ledger.db", "keys.toml"], 4), "copied again after the launch: {told:?}");
     let mut inside: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
     inside.sort_unstable();
     assert_eq!(inside, ["RESTORE.txt", "keys.toml", "ledger.db", "vault.db"], "whole without anything beside it");
@@ -36,10 +45,13 @@ async fn a_backup_made_while_sending_is_restored_paused_and_goes_on_from_there()
     assert!(how.contains(&world.folder().join("vault.db").display().to_string()) && how.contains("paused"), "{how}");
     let refused = backup(&world.lab, &folder, &mut |_| {}).unwrap_err().to_string();
     assert!(refused.contains("restored is there already"), "{refused}");
+    std::fs::create_dir(world.folder().join("other.partial")).unwrap();
+    let refused = backup(&world.lab, &world.folder().join("other"), &mut |_| {}).unwrap_err().to_string();
+    assert!(refused.contains("other.partial was left by a backup that was cut off"), "{refused}");
 
     assert_eq!(world.campaign("autumn").paused, None, "the running one sends on");
     world.deliver_everything().await;
-    assert_eq!(world.received().len(), 120);
+    assert_eq!(world.received().len(), 240);
 
     // The disk is lost, and with it what happened since.
     let settings = world.folder().join("letterlab.toml");
@@ -48,16 +60,20 @@ async fn a_backup_made_while_sending_is_restored_paused_and_goes_on_from_there()
     std::fs::write(&settings, text.replace(&place, &folder.display().to_string())).unwrap();
     world.restart();
     world.tidy();
-    let paused = world.campaign("autumn").paused.unwrap_or_default();
-    assert!(paused.starts_with("restored from a backup of 20") && paused.contains("would be sent again"), "{paused}");
-    assert_eq!((world.state("winter"), world.campaign("winter").paused), ("draft", None));
+    for name in ["autumn", "winter", "spring"] {
+        let paused = world.campaign(name).paused.unwrap_or_default();
+        assert!(paused.starts_with("restored from a backup of 20") && paused.contains("would be sent again"), "{paused}");
+    }
+    assert_eq!((world.state("winter"), world.state("spring")), ("draft", "sending"));
     assert_eq!(world.send_a_batch().await.taken, 0, "nobody is mailed by itself");
-    assert_eq!(world.counts("autumn").accepted, 100);
+    let sent = |name: &str| campaigns::progress(&world.lab, &world.campaign(name)).unwrap().arms.iter().map(|arm| arm.sent).sum::<u64>();
+    assert_eq!((world.counts("autumn").accepted, sent("autumn")), (100, 100), "every letter that was sent is counted");
+    assert_eq!((world.counts("spring").queued, sent("spring")), (120, 0));
     let again = world.open(&read.pixel().unwrap(), FIREFOX).await;
     assert_eq!(again.class(), "human", "the keys are the same");
     campaigns::resume(&world.lab, &world.campaign("autumn")).unwrap();
     world.deliver_everything().await;
-    assert_eq!((world.counts("autumn").accepted, world.received().len()), (120, 140));
+    assert_eq!((world.counts("autumn").accepted, world.received().len()), (120, 260));
 }
 
 #[tokio::test(flavor = "multi_thread")]
