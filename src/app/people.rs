@@ -29,7 +29,7 @@ pub enum PersonError {
     #[error("nobody has this address")]
     Unknown,
     /// It was not the operator's doing.
-    #[error("this person may not be mailed for another reason: {}; only suppressions by hand are taken back here", .0.as_str())]
+    #[error("this person may still not be mailed: {}; only a suppression by hand is taken back here", .0.as_str())]
     Theirs(Suppression),
     /// The database failed.
     #[error("the person could not be read or changed")]
@@ -68,41 +68,61 @@ pub fn letters_to(lab: &Lab, address: &EmailAddress) -> Result<Option<Standing>,
     Ok(Some(Standing { may_be_mailed: suppressed.is_none(), suppressed, recording, letters }))
 }
 
-/// No more letters to the person with this address, those on their way to the relay aside. Answers whether that is new.
+/// No more letters to whoever has this address, in capitals or without, those on their way to the relay aside. Answers whether that is new.
 ///
 /// # Errors
 /// [`PersonError::Unknown`]; a database failure.
 pub fn suppress(lab: &Lab, address: &EmailAddress) -> Result<bool, PersonError> {
     lab.vault.write(|conn| {
-        let person = people::person_by_address(conn, address)?.ok_or(PersonError::Unknown)?;
-        Ok(people::suppress(conn, person.id, Suppression::ByHand, lab.clock.now())?)
+        let mut is_new = false;
+        for person in somebody(people::people_spelt(conn, address)?)? {
+            is_new |= people::suppress(conn, person.id, Suppression::ByHand, lab.clock.now())?;
+        }
+        Ok(is_new)
     })
 }
 
 /// Takes the operator's suppression back. Answers whether there was one.
 ///
 /// # Errors
-/// [`PersonError::Unknown`]; [`PersonError::Theirs`] when something else forbids mail, as an unsubscription does; a database failure.
+/// [`PersonError::Unknown`]; [`PersonError::Theirs`] when something else forbids mail all the same, as an unsubscription does; a database
+/// failure.
 pub fn unsuppress(lab: &Lab, address: &EmailAddress) -> Result<bool, PersonError> {
-    lab.vault.write(|conn| {
-        let person = people::person_by_address(conn, address)?.ok_or(PersonError::Unknown)?;
-        let was = people::unsuppress(conn, person.id, Suppression::ByHand)?;
-        match person.suppressed {
-            Some(reason) if reason != Suppression::ByHand => Err(PersonError::Theirs(reason)),
-            _ => Ok(was),
+    let (was, others) = lab.vault.write(|conn| {
+        let everybody = somebody(people::people_spelt(conn, address)?)?;
+        let mut was = false;
+        for person in &everybody {
+            was |= people::unsuppress(conn, person.id, Suppression::ByHand)?;
         }
-    })
+        let others = everybody.into_iter().filter_map(|person| person.suppressed).find(|reason| *reason != Suppression::ByHand);
+        Ok::<_, PersonError>((was, others))
+    })?;
+    others.map_or(Ok(was), |reason| Err(PersonError::Theirs(reason)))
 }
 
-/// Erases the person with this address: who they are, what they agreed to, and every hit of theirs. Letters stay counted as sent.
+/// Erases whoever has this address, in capitals or without: who they are, what they agreed to, and every hit of theirs. Letters stay counted
+/// as sent.
 ///
 /// # Errors
 /// [`PersonError::Unknown`]; a database failure, after which erasing again goes on.
 pub fn erase(lab: &Lab, address: &EmailAddress) -> Result<(), PersonError> {
-    let person = lab.vault.read(|conn| people::person_by_address(conn, address))?.ok_or(PersonError::Unknown)?;
-    let pseudonyms = withdraw::erase(&lab.vault, &lab.ledger, person.id, lab.clock.now())?;
-    lab.tracker.targets.withdraw(pseudonyms);
+    for person in somebody(lab.vault.read(|conn| people::people_spelt(conn, address))?)? {
+        let pseudonyms = withdraw::erase(&lab.vault, &lab.ledger, person.id, lab.clock.now())?;
+        lab.tracker.targets.withdraw(pseudonyms);
+    }
+    // The person is erased whether this succeeds or not.
+    match lab.vault.cut_log() {
+        Ok(true) => {}
+        Ok(false) => {
+            tracing::warn!("the log beside the people's database could not be cut: somebody reads; it is cut at the next erasure or stop")
+        }
+        Err(error) => tracing::warn!(%error, "the log beside the people's database could not be cut"),
+    }
     Ok(())
+}
+
+fn somebody(people: Vec<Person>) -> Result<Vec<Person>, PersonError> {
+    if people.is_empty() { Err(PersonError::Unknown) } else { Ok(people) }
 }
 
 /// A letter to a person, and what became of it.

@@ -57,7 +57,6 @@ pub fn erase(vault: &VaultDb, ledger: &LedgerDb, subscriber: SubscriberId, now: 
         deliveries::forget_words(conn, subscriber)?;
         people::empty(conn, subscriber, now)
     })?;
-    vault.cut_log()?;
     Ok(pseudonyms)
 }
 

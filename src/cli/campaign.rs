@@ -187,13 +187,16 @@ pub(super) fn run(command: &Campaign, lab: &Lab) -> anyhow::Result<ExitCode> {
             let campaign = find(name)?;
             campaigns::pause(lab, &campaign, "paused by hand")?;
             let waiting = campaigns::progress(lab, &campaign)?.mailings.waiting();
-            println!("Paused; {waiting} letters wait. Hits are recorded all the same. Go on with: letterlab campaign resume {name}");
+            println!(
+                "Paused; {}. Hits are recorded all the same. Go on with: letterlab campaign resume {name}",
+                counted(waiting, "letter waits", "letters wait")
+            );
         }
         Campaign::Resume { name } => {
             let campaign = find(name)?;
             campaigns::resume(lab, &campaign)?;
             let waiting = campaigns::progress(lab, &campaign)?.mailings.waiting();
-            println!("Not paused any more: sending goes on with exactly those not yet sent, {waiting} letters.");
+            println!("Not paused any more: sending goes on with exactly those not yet sent, {}.", counted(waiting, "letter", "letters"));
         }
         Campaign::Decide { name, variant, early } => decide(lab, &find(name)?, *variant, *early)?,
         Campaign::Assignment { name, csv, json } => return assignment(lab, &find(name)?, *csv, *json),
@@ -358,20 +361,18 @@ fn launch(lab: &Lab, campaign: &Stored) -> anyhow::Result<()> {
     done?;
     let launched = campaigns::by_number(lab, campaign.number)?;
     let progress = campaigns::progress(lab, &launched)?;
-    let (name, enrolled, queued) = (&campaign.definition.name, progress.mailings.enrolled, progress.mailings.queued);
+    let name = &campaign.definition.name;
+    let enrolled = counted(progress.mailings.enrolled, "person", "people");
+    let queued = counted(progress.mailings.queued, "letter", "letters");
     match (&launched.paused, progress.starts_at) {
         (Some(reason), _) => {
-            println!(
-                "Launched: {enrolled} people enrolled. It is paused ({reason}): letters leave after `letterlab campaign resume {name}`."
-            );
+            println!("Launched: {enrolled} enrolled. It is paused ({reason}): letters leave after `letterlab campaign resume {name}`.");
         }
         (None, Some(start)) => {
-            println!(
-                "Launched: {enrolled} people enrolled, {queued} letters may leave from {start} on. A running `letterlab serve` sends them then."
-            );
+            println!("Launched: {enrolled} enrolled, {queued} may leave from {start} on. A running `letterlab serve` sends them then.");
         }
         (None, None) => println!(
-            "Launched: {enrolled} people enrolled, {queued} letters may leave now. A running `letterlab serve` sends them; watch with: letterlab campaign show {name}"
+            "Launched: {enrolled} enrolled, {queued} may leave now. A running `letterlab serve` sends them; watch with: letterlab campaign show {name}"
         ),
     }
     Ok(())
@@ -416,9 +417,10 @@ fn decide(lab: &Lab, campaign: &Stored, letter: char, early: bool) -> anyhow::Re
     let rest = campaigns::progress(lab, campaign)?.mailings.waiting();
     campaigns::decide(lab, campaign, variant, "hand, from the command line", early)?;
     if rest == 0 {
-        println!("Decided for variant {variant}. Everybody was in the test, so nobody is left to write to.");
+        println!("Decided for variant {variant}. Nobody waits for a letter, so nothing is sent.");
     } else {
-        println!("The rest of the list, {rest} people, get variant {variant}. A running `letterlab serve` sends it.");
+        let people = counted(rest, "person waiting gets", "people waiting get");
+        println!("The {people} variant {variant}. A running `letterlab serve` sends it.");
     }
     Ok(())
 }

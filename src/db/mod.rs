@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use diesel::RunQueryDsl as _;
 use diesel::connection::{AnsiTransactionManager, SimpleConnection as _, TransactionManager};
 use diesel::r2d2::{CustomizeConnection, ManageConnection, Pool, R2D2Connection};
 
@@ -327,20 +328,25 @@ impl<R: Room> Db<R> {
         transaction(&mut connection, |_| Ok(()), work)
     }
 
-    /// Cuts SQLite's log to nothing: what was overwritten or deleted is still in it. Where somebody reads meanwhile it stays until the next
-    /// time, or until the last process ends. PostgreSQL takes old rows away by itself (autovacuum).
+    /// Cuts SQLite's log to nothing: what was overwritten or deleted is still in it. Answers `false` where somebody reads meanwhile: it then
+    /// stays until the next time, or until the last process ends. PostgreSQL takes old rows away by itself (autovacuum).
     ///
     /// # Errors
     /// [`DbError::Unavailable`] when no connection can be had.
-    pub fn cut_log(&self) -> DbResult<()> {
-        let mut connection = self.writer.get().map_err(|error| unavailable::<R>(&self.location, error))?;
-        if matches!(connection.connection, AnyConnection::Sqlite(_)) {
-            // Not as patient as with writers: whoever sends waits for this.
-            let answer = connection.connection.batch_execute("PRAGMA busy_timeout = 1000; PRAGMA wal_checkpoint(TRUNCATE)");
-            connection.is_lost = connection.connection.batch_execute("PRAGMA busy_timeout = 30000").is_err();
-            answer?;
+    pub fn cut_log(&self) -> DbResult<bool> {
+        #[derive(diesel::QueryableByName)]
+        struct Cut {
+            #[diesel(sql_type = diesel::sql_types::Integer)]
+            busy: i32,
         }
-        Ok(())
+        let mut connection = self.writer.get().map_err(|error| unavailable::<R>(&self.location, error))?;
+        let AnyConnection::Sqlite(sqlite) = &mut connection.connection else { return Ok(true) };
+        // Not as patient as with writers: whoever sends waits for this.
+        sqlite.batch_execute("PRAGMA busy_timeout = 1000")?;
+        let cut: diesel::QueryResult<Cut> = diesel::sql_query("PRAGMA wal_checkpoint(TRUNCATE)").get_result(sqlite);
+        let restored = sqlite.batch_execute("PRAGMA busy_timeout = 30000");
+        connection.is_lost = restored.is_err();
+        Ok(cut?.busy == 0)
     }
 
     /// As [`Db::write`], without waiting for the disk: only a loss of power can take it away, as a whole, and never when anything that

@@ -79,8 +79,7 @@ pub struct RosterEntry {
 }
 
 /// Why a person is not mailed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Suppression {
     /// They asked for no more letters.
     Unsubscribed,
@@ -90,6 +89,13 @@ pub enum Suppression {
     Complaint,
     /// The operator decided so.
     ByHand,
+}
+
+impl Serialize for Suppression {
+    // The word that an import takes.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
 }
 
 impl Suppression {

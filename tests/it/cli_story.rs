@@ -162,7 +162,7 @@ fn a_campaign_is_written_checked_launched_and_steered_from_the_command_line() ->
     operator.succeeds(&["campaign", "close", "autumn-letter"])?;
     assert!(operator.succeeds(&["status"])?.contains("holds  autumn-letter"));
     let copied = operator.succeeds(&["backup", "copies/today"])?;
-    assert!(copied.starts_with("copies/today holds ledger.db, vault.db, keys.toml. RESTORE.txt"), "{copied}");
+    assert!(copied.starts_with("copies/today holds vault.db, ledger.db, keys.toml. RESTORE.txt"), "{copied}");
     operator.fails(&["backup", "copies/today"], &["copies/today is there already"])?;
     assert!(operator.succeeds(&["verify"])?.contains("0 differences"));
     operator.accident("UPDATE subject SET open_flags = 1 WHERE variant = 0; UPDATE tally SET value = 7 WHERE name = 'enrolled'")?;

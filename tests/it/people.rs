@@ -171,6 +171,17 @@ async fn who_is_suppressed_by_hand_gets_no_letter_until_that_is_taken_back(engin
     world.unsubscribe(&world.letter_to("p2@example.org"));
     let refused = persons::unsuppress(&world.lab, &other).unwrap_err();
     assert!(matches!(refused, persons::PersonError::Theirs(Suppression::Unsubscribed)), "{refused}");
+    assert!(persons::suppress(&world.lab, &other).unwrap(), "what was by hand was taken back all the same");
+    // The same mailbox, spelt otherwise.
+    world.import("email\nP3@example.org\n");
+    assert!(persons::suppress(&world.lab, &"p3@Example.ORG".parse_address()).unwrap());
+    for spelt in ["p3@example.org", "P3@example.org"] {
+        assert!(!persons::letters_to(&world.lab, &spelt.parse_address()).unwrap().unwrap().may_be_mailed, "{spelt}");
+    }
+    persons::erase(&world.lab, &"P3@example.org".parse_address()).unwrap();
+    for spelt in ["p3@example.org", "P3@example.org"] {
+        assert!(persons::letters_to(&world.lab, &spelt.parse_address()).unwrap().is_none(), "{spelt}");
+    }
     let nobody = persons::suppress(&world.lab, &"who@example.org".parse_address());
     assert_eq!(nobody.unwrap_err().to_string(), "nobody has this address");
 }

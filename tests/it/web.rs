@@ -635,7 +635,7 @@ async fn sending_is_steered_from_the_page_and_by_programs(engine: Engine) {
         server.send(Method::POST, &format!("/api/v1/people/{path}"), &with_key, format!(r#"{{"address": "{address}"}}"#)).await
     };
     let letters = ask("letters", "boris@example.org").await.json();
-    assert_eq!((&letters["may_be_mailed"], &letters["suppressed"]), (&false.into(), &"by_hand".into()));
+    assert_eq!((&letters["may_be_mailed"], &letters["suppressed"]), (&false.into(), &"by hand".into()));
     assert_eq!(ask("suppress", "boris@example.org").await.json()["new"], false);
     assert_eq!(form("/people/unsuppress", &boris).await.status, 303);
     assert_eq!(ask("unsuppress", "boris@example.org").await.json()["new"], false);

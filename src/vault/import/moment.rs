@@ -8,9 +8,7 @@ use jiff::civil;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-/// Without an offset the day may have begun already where it was written: as far ahead of UTC as any place is.
-const ZONES_AHEAD_MOST: SignedDuration = SignedDuration::from_hours(14);
-/// Clocks differ.
+/// Clocks differ. Not for a day's difference between time zones: a consent stored with a moment ahead would outlast a choice made before it.
 const CLOCKS_AHEAD_MOST: SignedDuration = SignedDuration::from_mins(10);
 
 /// Why a text is no moment gone by. Reads on after the name of a column or an option.
@@ -20,7 +18,7 @@ pub enum WrongMoment {
     #[error("is not a date; write 2026-05-31 or 2026-05-31T14:00:00Z")]
     Unreadable,
     /// A date to come.
-    #[error("has a date in the future; write the day that was")]
+    #[error("has a date in the future, in UTC; write the day or moment that was")]
     ToCome,
 }
 
@@ -37,11 +35,8 @@ pub fn read_moment(text: &str, now: Timestamp) -> Result<Timestamp, WrongMoment>
         _ if has_time => text.parse::<civil::DateTime>().ok().and_then(in_utc),
         _ => None,
     };
-    let (moment, ahead) = match with_offset {
-        Some(moment) => (moment, CLOCKS_AHEAD_MOST),
-        None => (without().ok_or(WrongMoment::Unreadable)?, ZONES_AHEAD_MOST),
-    };
-    if moment.duration_since(now) > ahead { Err(WrongMoment::ToCome) } else { Ok(moment) }
+    let moment = with_offset.or_else(without).ok_or(WrongMoment::Unreadable)?;
+    if moment.duration_since(now) > CLOCKS_AHEAD_MOST { Err(WrongMoment::ToCome) } else { Ok(moment) }
 }
 
 #[cfg(test)]
@@ -49,13 +44,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_moment_to_come_is_refused_but_for_what_time_zones_and_clocks_differ() {
+    fn a_moment_to_come_is_refused_but_for_what_clocks_differ() {
         let now = "2026-06-01T12:00:00Z".parse().unwrap();
         for (text, expected) in [
             ("2026-06-01", Ok("2026-06-01T00:00:00Z")),
-            ("2026-06-02", Ok("2026-06-02T00:00:00Z")),
-            ("2026-06-03", Err(WrongMoment::ToCome)),
-            ("2026-06-01 13:30:00", Ok("2026-06-01T13:30:00Z")),
+            ("2026-06-02", Err(WrongMoment::ToCome)),
+            ("2026-06-01 12:05:00", Ok("2026-06-01T12:05:00Z")),
+            ("2026-06-01 13:30:00", Err(WrongMoment::ToCome)),
             ("2026-06-01T14:05:00+02:00", Ok("2026-06-01T12:05:00Z")),
             ("2026-06-01T12:30:00Z", Err(WrongMoment::ToCome)),
             ("2027-05-01", Err(WrongMoment::ToCome)),

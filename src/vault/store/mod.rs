@@ -17,7 +17,7 @@ pub use domain::{domains_to_ask, learn_domains};
 pub use export::{ExportedPerson, exported_people};
 pub use people::{
     consents, delete_list, eligible, eligible_count, empty, fields, list_names, lists, people_by_id, people_count, people_of_list,
-    person_by_address, record_consent, suppress, unsuppress,
+    people_spelt, person_by_address, record_consent, suppress, unsuppress,
 };
 pub use upsert::{Change, IncomingPerson, list_id, upsert};
 

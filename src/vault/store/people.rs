@@ -170,6 +170,19 @@ pub fn person_by_address(conn: &mut VaultConn, address: &EmailAddress) -> DbResu
     }
 }
 
+diesel::define_sql_function! {
+    /// Without capitals; SQLite knows those of ASCII only.
+    fn lower(text: diesel::sql_types::Text) -> diesel::sql_types::Text;
+}
+
+/// Everybody with this address, in capitals or without: hardly any mail server tells them apart, and no person does. Looks through all.
+pub fn people_spelt(conn: &mut VaultConn, address: &EmailAddress) -> DbResult<Vec<Person>> {
+    let ids: Vec<String> =
+        subscriber::table.filter(lower(subscriber::address).eq(lower(address.reveal()))).select(subscriber::id).load(conn.sql())?;
+    let ids: Vec<SubscriberId> = ids.iter().map(|id| read("a subscriber id", id)).collect::<DbResult<_>>()?;
+    Ok(people_by_id(conn, &ids)?.into_values().collect())
+}
+
 /// Why people may not be mailed; of several reasons the one that says most: what they did themselves says more than what happened to
 /// their mailbox.
 pub(super) fn suppressions<T: AsRef<str>>(conn: &mut VaultConn, ids: &[T]) -> DbResult<HashMap<String, Suppression>> {
@@ -244,12 +257,7 @@ pub fn empty(conn: &mut VaultConn, id: SubscriberId, now: Timestamp) -> DbResult
         .first::<String>(conn.sql())
         .optional()?
         .map(|address| domain(&address).to_owned());
-    diesel::delete(membership::table.filter(membership::subscriber_id.eq(&key))).execute(conn.sql())?;
-    diesel::delete(consent::table.filter(consent::subscriber_id.eq(&key))).execute(conn.sql())?;
-    let others =
-        suppression::table.filter(suppression::subscriber_id.eq(&key)).filter(suppression::reason.ne(Suppression::ByHand.as_str()));
-    diesel::delete(others).execute(conn.sql())?;
-    suppress(conn, id, Suppression::ByHand, now)?;
+    // The person's row first, as imports do, which then find nobody of this address.
     diesel::update(subscriber::table.find(&key))
         .set((
             subscriber::address.eq(format!("{key}{ERASED}")),
@@ -263,6 +271,12 @@ pub fn empty(conn: &mut VaultConn, id: SubscriberId, now: Timestamp) -> DbResult
             subscriber::updated_at.eq(now.as_millisecond()),
         ))
         .execute(conn.sql())?;
+    diesel::delete(membership::table.filter(membership::subscriber_id.eq(&key))).execute(conn.sql())?;
+    diesel::delete(consent::table.filter(consent::subscriber_id.eq(&key))).execute(conn.sql())?;
+    let others =
+        suppression::table.filter(suppression::subscriber_id.eq(&key)).filter(suppression::reason.ne(Suppression::ByHand.as_str()));
+    diesel::delete(others).execute(conn.sql())?;
+    suppress(conn, id, Suppression::ByHand, now)?;
     domain.map_or(Ok(()), |domain| forget_domain(conn, &domain))
 }
 

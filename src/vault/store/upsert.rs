@@ -214,21 +214,25 @@ fn field_names(person: &IncomingPerson) -> impl Iterator<Item = &str> {
 
 type StoredRow = (String, String, String, String, String, i64);
 
+/// Those that are there, locked: PostgreSQL would let somebody erase a person between this and the change of what is known of them, and it
+/// would stand in the emptied row.
 fn load_known<'a>(conn: &mut VaultConn, groups: &[&[(usize, &IncomingPerson)]]) -> DbResult<HashMap<String, Stored<'a>>> {
     let addresses: Vec<&str> = groups.iter().filter_map(|group| group.first()).map(|(_, person)| person.address.reveal()).collect();
     let mut known = HashMap::new();
     for some in addresses.chunks(VALUES_AT_ONCE) {
-        let rows: Vec<StoredRow> = subscriber::table
-            .filter(subscriber::address.eq_any(some.iter().copied()))
-            .select((
-                subscriber::id,
-                subscriber::address,
-                subscriber::attributes,
-                subscriber::recording,
-                subscriber::consent_source,
-                subscriber::consent_at,
-            ))
-            .load(conn.sql())?;
+        let columns = (
+            subscriber::id,
+            subscriber::address,
+            subscriber::attributes,
+            subscriber::recording,
+            subscriber::consent_source,
+            subscriber::consent_at,
+        );
+        let there = subscriber::table.filter(subscriber::address.eq_any(some.iter().copied())).select(columns);
+        let rows: Vec<StoredRow> = match conn.sql() {
+            AnyConnection::Sqlite(sqlite) => there.load(sqlite)?,
+            AnyConnection::Postgres(postgres) => there.order(subscriber::address).for_update().load(postgres)?,
+        };
         for (id, address, attributes, recording, consent_source, consent_at) in rows {
             let texts: BTreeMap<String, String> =
                 serde_json::from_str(&attributes).map_err(|_| DbError::unreadable("a JSON object of texts", "other text"))?;

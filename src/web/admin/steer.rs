@@ -115,8 +115,7 @@ fn decide_action(url: String, campaign: &Campaign, rest: u64, now: jiff::Timesta
         .collect();
     let mut action = Action::decide(url, &count(rest), choices);
     if rest == 0 {
-        action.explanation =
-            "Everybody was in the test, so nobody is left to write to. This records which variant you go on with.".to_owned();
+        action.explanation = "Nobody waits for a letter, so nothing is sent. This records which variant you go on with.".to_owned();
         action.button = "Record the decision".to_owned();
         action.choices_title = "Go on with".to_owned();
     }
