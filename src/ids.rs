@@ -145,7 +145,7 @@ pub struct CampaignNumber(pub u32);
 
 impl fmt::Display for CampaignNumber {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}", self.0)
+        fmt::Display::fmt(&self.0, formatter)
     }
 }
 

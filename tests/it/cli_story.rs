@@ -126,7 +126,8 @@ fn a_campaign_is_written_checked_launched_and_steered_from_the_command_line() ->
     let past = ["cannot leave at 2020-12-01T07:00:00Z: it is 20", "already", "Write a later moment", "leave --at away"];
     operator.fails(&["campaign", "launch", "autumn-letter", "--at", "2020-12-01T08:00:00+01:00"], &past)?;
     operator.fails(&["campaign", "schedule", "autumn-letter", "2020-12-01T08:00:00+01:00"], &past)?;
-    assert!(operator.succeeds(&["campaign", "list"])?.contains("draft"), "a refused moment launches nothing");
+    let listed = operator.succeeds(&["campaign", "list"])?;
+    assert!(listed.contains("   1  autumn-letter                    draft      customers"), "a refused moment launches nothing: {listed}");
     operator.fails(&["campaign", "pause", "autumn-letter"], &["is draft; it sends nothing that could be paused"])?;
     operator.succeeds(&["campaign", "seal", "autumn-letter"])?;
     operator.succeeds(&["campaign", "pause", "autumn-letter"])?;
