@@ -2,7 +2,6 @@
 //!
 //! Cast: [`connect`], [`make_private_file`].
 
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use diesel::connection::SimpleConnection as _;
@@ -16,10 +15,14 @@ const MOST_AT_ONCE: u32 = 100;
 /// An empty file is an empty database. SQLite itself would make it readable by everybody on the machine; its companions take over the
 /// rights of this one. A file that is there stays as it is.
 pub(super) fn make_private_file(path: &Path) -> std::io::Result<()> {
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)?;
+    if path.exists() {
+        return Ok(());
     }
-    match std::fs::File::options().write(true).create_new(true).mode(0o600).open(path) {
+    // Made beside its place and closed before it is there: closing a file takes away every lock this process has on it, SQLite's too.
+    let made = tempfile::NamedTempFile::new_in(folder)?.into_temp_path();
+    match made.persist_noclobber(path).map_err(|failed| failed.error) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
     }

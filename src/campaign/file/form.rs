@@ -44,6 +44,9 @@ const fn needed(name: &'static str, kind: Kind, expected: &'static str) -> Key {
     Key { name, kind, expected, needed: true }
 }
 
+/// No key is nearly as long; more of an unknown one is neither shown nor compared.
+const LONGEST: usize = 40;
+
 const TEXT: &str = "a text in quotes";
 const FILE: &str = "the name of a file in quotes, such as \"letter.mjml\"";
 const FORMAT: &str = "\"mjml\", \"html\" or \"markdown\"";
@@ -133,6 +136,7 @@ fn walk(reader: &mut Reader<'_>, path: &str, place: Option<usize>, table: &mut D
         let written: &str = name.get_ref();
         let is_right = match keys.iter().find(|key| key.name == written) {
             Some(known) => fits(reader, &join(path, written), known, value),
+            None if reader.is_full() => false,
             None => {
                 let unknown = Unknown { path, written, place: name.span().start, is_table: value.get_ref().is_table() };
                 tell_unknown(reader, &unknown, keys, &present);
@@ -204,7 +208,7 @@ fn tell_unknown(reader: &mut Reader<'_>, unknown: &Unknown<'_>, keys: &[Key], pr
     let (advice, meant) = if let [home] = homes("", written, CAMPAIGN).as_slice() {
         let above = if home.is_empty() { ", above the first [table]" } else { "" };
         (format!("it belongs {}{above}", whereabouts(home)), Some(join(home, written)))
-    } else if let Some(near) = suggest(written, &known) {
+    } else if let Some(near) = Some(written).filter(|name| name.len() <= LONGEST).and_then(|name| suggest(name, &known)) {
         let is_there = present.contains(&near);
         let advice = if is_there { format!("`{near}` is there already, take this away") } else { format!("did you mean `{near}`?") };
         (advice, Some(join(path, &near)).filter(|_| !is_there))
@@ -212,7 +216,8 @@ fn tell_unknown(reader: &mut Reader<'_>, unknown: &Unknown<'_>, keys: &[Key], pr
         let names: Vec<&str> = keys.iter().map(|key| key.name).collect();
         (format!("take it away, or write one of: {}", names.join(", ")), None)
     };
-    reader.tell(&join(path, written), Some(place), format!("{what}; {advice}"));
+    let shown: String = written.chars().take(LONGEST).collect();
+    reader.tell(&join(path, &shown), Some(place), format!("{what}; {advice}"));
     reader.spoiled.extend(meant);
 }
 

@@ -254,3 +254,14 @@ fn broken_toml_is_refused_with_its_line() {
     expect(&template().replace("letter)\n\"\"\"", "letter)\n"), &[("", None, "close it with \"\"\"")]);
     check(("share = 1.0", "metric = 1.0"), &[("", line_of("share"), "keep one of the two")]);
 }
+
+#[test]
+fn of_very_many_faults_the_first_are_told() {
+    let long = "k".repeat(1_000_000);
+    let text = format!("{}{long} = 1\n", (0..100_000).map(|number| format!("unknown{number} = 1\n")).collect::<String>());
+    let problems = read(&text, &|_| Ok(String::new())).unwrap_err();
+    assert_eq!(problems.len(), MOST_TOLD + 1);
+    assert!(problems.last().unwrap().message.contains("more faults"), "{problems:?}");
+    let problems = read(&format!("{long} = 1\n"), &|_| Ok(String::new())).unwrap_err();
+    assert!(problems.iter().all(|problem| problem.to_string().len() < 400), "a key is shown in part");
+}
