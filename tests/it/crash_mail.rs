@@ -86,7 +86,15 @@ impl Relay {
     async fn restart(&mut self) -> Result<()> {
         self.running.abort();
         let _ = (&mut self.running).await;
-        self.running = Self::listen(TcpListener::bind(("127.0.0.1", self.port)).await?, &self.receiver);
+        // Somebody's outgoing connection may have been given this very port meanwhile: it is had back when that ends.
+        let port = self.port;
+        let bind = || match std::net::TcpListener::bind(("127.0.0.1", port)) {
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Ok(None),
+            bound => Ok(Some(bound?)),
+        };
+        let listener = wait_until("the relay's port free again", bind).await?;
+        listener.set_nonblocking(true)?;
+        self.running = Self::listen(TcpListener::from_std(listener)?, &self.receiver);
         Ok(())
     }
 }
