@@ -137,7 +137,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Command::Image(command) => with_lab(file, |lab| image::run(&command, lab)),
         Command::Results(command) => with_data(file, |lab| results::run(&command, lab)),
         Command::Share(command) => with_data(file, |lab| results::share(&command, lab)),
-        Command::Relay(command) => with_lab(file, |lab| relay::run(&command, lab)),
+        Command::Relay(command) => relay::run(&command, &settings(file)?),
         Command::LettersTo(command) => with_data(file, |lab| person::letters_to(&command, lab)),
         Command::Person(command) => with_data(file, |lab| person::run(&command, lab)),
         Command::Bounce(command) => with_lab(file, |lab| bounce::run(&command, lab)),

@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 
-use crate::app::lab::Lab;
+use crate::app::config::Config;
 use crate::app::relays;
+use crate::delivery::relays::Relays;
 
 /// Relays letters are handed to.
 #[derive(Debug, clap::Subcommand)]
@@ -25,10 +26,11 @@ pub(super) enum Relay {
     List,
 }
 
-pub(super) fn run(command: &Relay, lab: &Lab) -> anyhow::Result<ExitCode> {
+pub(super) fn run(command: &Relay, config: &Config) -> anyhow::Result<ExitCode> {
+    let relays = Relays::new(config.all_relays());
     let (name, sender, json) = match command {
         Relay::List => {
-            for relay in lab.sending.relays.all() {
+            for relay in relays.all() {
                 let domains = if relay.sender_domains.is_empty() { "all senders".to_owned() } else { relay.sender_domains.join(", ") };
                 println!("{:<16} {}:{}  weight {}, {domains}", relay.name, relay.smtp.host, relay.smtp.port(), relay.weight);
             }
@@ -37,7 +39,7 @@ pub(super) fn run(command: &Relay, lab: &Lab) -> anyhow::Result<ExitCode> {
         Relay::Test { name, sender, json } => (name.as_deref(), sender.as_deref(), *json),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let tested = runtime.block_on(relays::test(lab, name, sender));
+    let tested = runtime.block_on(relays::test(relays.all(), name, sender));
     if tested.is_empty() {
         bail!("no relay is named {}; `letterlab relay list` shows them", name.unwrap_or_default());
     }

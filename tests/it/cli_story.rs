@@ -298,6 +298,7 @@ fn where_nothing_is_yet_reading_says_so_and_makes_nothing() -> Result<()> {
         operator.fails(command, &["there is no data yet", "letterlab-data/vault.db", "letterlab import", "--config"])?;
     }
     operator.succeeds(&["campaign", "template"])?;
+    operator.succeeds(&["relay", "list"])?;
     assert_eq!(std::fs::read_dir(operator.folder.path())?.count(), 0, "nothing was made");
     operator.write("people.csv", "email\nanna@example.com\n")?;
     let imported = operator.succeeds(&["import", "people.csv"])?;
@@ -350,7 +351,8 @@ fn a_taken_port_a_newer_database_and_a_broken_key_file_are_told() -> Result<()> 
     operator.write("letterlab.toml", format!("[web]\nlisten = \"{}\"\n", taken.local_addr()?))?;
     operator.fails(&["serve"], &["cannot listen on", "web.listen", "another program"])?;
     operator.write("letterlab.toml", "")?;
-    operator.succeeds(&["relay", "list"])?;
+    operator.write("people.csv", PEOPLE)?;
+    operator.succeeds(&["import", "people.csv"])?;
     let newer = "INSERT INTO __diesel_schema_migrations (version) VALUES ('99991231000000')";
     let database = operator.folder.path().join("letterlab-data/ledger.db");
     assert!(Command::new("sqlite3").arg(&database).arg(newer).status()?.success());

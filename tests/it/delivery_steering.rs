@@ -517,7 +517,7 @@ async fn a_relay_is_tried_out_and_said_precisely_what_is_wrong(engine: Engine) {
          [[relays]]\nname = \"dead\"\nsmtp = {{ host = \"127.0.0.1\", port = {dead}, security = \"none\" }}\n\
          [[relays]]\nname = \"nowhere\"\nsmtp = {{ host = \"no.such.host.invalid\", security = \"none\" }}\n"
     ));
-    let tested = letterlab::app::relays::test(&world.lab, None, Some("news@example.org")).await;
+    let tested = letterlab::app::relays::test(world.lab.sending.relays.all(), None, Some("news@example.org")).await;
     let last = |name: &str| {
         let relay = tested.iter().find(|relay| relay.relay == name).unwrap();
         let step = relay.steps.last().unwrap();
@@ -533,7 +533,7 @@ async fn a_relay_is_tried_out_and_said_precisely_what_is_wrong(engine: Engine) {
         let (good, failed, detail) = last(name);
         assert!(!good && failed == what && detail.contains(words), "{name}: {failed}: {detail}");
     }
-    let one = letterlab::app::relays::test(&world.lab, Some("good"), None).await;
+    let one = letterlab::app::relays::test(world.lab.sending.relays.all(), Some("good"), None).await;
     assert!(one.len() == 1 && one[0].steps.iter().all(|step| step.what != "sender"));
     assert!(world.received().is_empty(), "no letter is sent");
 }

@@ -27,7 +27,7 @@ pub async fn show(web: web::Data<Web>, user: User) -> Result<HttpResponse, Fault
 /// `POST /status/relays` with `sender`, which may be empty.
 pub async fn test_relays(web: web::Data<Web>, form: PostForm) -> Result<HttpResponse, Fault> {
     let sender = Some(form.fields.trimmed("sender")).filter(|sender| !sender.is_empty());
-    let tested = relays::test(&web.lab, None, sender).await;
+    let tested = relays::test(web.lab.sending.relays.all(), None, sender).await;
     view(&web, &form.user, &tested).await
 }
 

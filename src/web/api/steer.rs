@@ -145,7 +145,7 @@ pub struct Trial {
 /// `POST /api/v1/relays/test`
 pub async fn test_relays(web: web::Data<Web>, _program: Program, body: Small<Trial>) -> Result<HttpResponse, Fault> {
     let Trial { relay, sender } = body.0;
-    Ok(HttpResponse::Ok().json(relays::test(&web.lab, relay.as_deref(), sender.as_deref()).await))
+    Ok(HttpResponse::Ok().json(relays::test(web.lab.sending.relays.all(), relay.as_deref(), sender.as_deref()).await))
 }
 
 /// `POST …/decide`
