@@ -20,6 +20,7 @@ mod demo_story;
 mod domain;
 mod enrolment;
 mod hostile;
+mod idle;
 mod installation;
 mod letters;
 mod mailboxes;
