@@ -273,9 +273,10 @@ pub fn cancel(lab: &Lab, campaign: &Campaign) -> Done<usize> {
     if !campaign.state.sends() {
         return Err(wrong_state(campaign, "only a launched campaign can be cancelled; a draft is deleted"));
     }
-    // Paused meanwhile, so that no worker takes what is not skipped yet; interrupted, it stays so until somebody cancels again.
-    hold(lab, campaign, "being cancelled")?;
-    let skipped = launch::cancel(&lab.vault, campaign.number, lab.clock.now(), clock::fresh)?;
+    let now = lab.clock.now();
+    // Written down first: no worker takes a letter from here on, and background work skips what comes back later, whatever happens to us.
+    lab.ledger.write(|conn| campaigns::mark_cancelled(conn, campaign.number, now))?;
+    let skipped = launch::cancel(&lab.vault, campaign.number, now, clock::fresh)?;
     let_go(lab, campaign)?;
     Ok(skipped)
 }

@@ -119,7 +119,7 @@ pub fn tidy(lab: &Lab) -> anyhow::Result<Tidied> {
     }
     let lately = now.checked_sub(CLOSED_LATELY).unwrap_or(now);
     for number in lab.ledger.read(|conn| campaigns::closed_since(conn, lately))? {
-        tidied.stepped += usize::from(launch::skip_what_waits(&lab.vault, number, now, clock::fresh)? > 0);
+        tidied.stepped += usize::from(launch::skip_what_waits(&lab.vault, number, launch::CLOSED, now, clock::fresh)?.found > 0);
     }
     outpost::round(&lab.outpost())?;
     // What this process takes in is filed by its loader. This is for where it is not, and much later.
@@ -129,6 +129,12 @@ pub fn tidy(lab: &Lab) -> anyhow::Result<Tidied> {
 
 fn step(lab: &Lab, campaign: &Campaign, round: &Tidied) -> anyhow::Result<bool> {
     let now = lab.clock.now();
+    // Letters that a worker had at their last dot may have come back since.
+    if campaign.cancelled_at.is_some()
+        && launch::skip_what_waits(&lab.vault, campaign.number, launch::CANCELLED, now, clock::fresh)?.found > 0
+    {
+        return Ok(true);
+    }
     if launch::step(&lab.vault, &lab.ledger, campaign, &|| lab.clock.now(), clock::fresh, lab.sending.node.process())? {
         return Ok(true);
     }
@@ -217,6 +223,14 @@ fn fingerprint(conn: &mut LedgerConn, campaign: CampaignNumber) -> DbResult<Stri
     Ok(data_encoding::HEXLOWER.encode(&hasher.finalize()))
 }
 
+/// Counts every event that is stored by now.
+fn count_what_is_stored(lab: &Lab) -> DbResult<()> {
+    let counted = |counter| lab.ledger.read(|conn| events::counted(conn, counter));
+    let stored = counted(events::Counter::EventSeq)?;
+    while counted(events::Counter::ProjectedSeq)? < stored && projection::advance(&lab.ledger)? > 0 {}
+    Ok(())
+}
+
 /// Writes down what was known at the sealed time of each test, once every fact up to then is counted. Answers how many.
 fn look(lab: &Lab, round: &Tidied, now: Timestamp) -> DbResult<usize> {
     let mut looked_at = 0;
@@ -229,6 +243,8 @@ fn look(lab: &Lab, round: &Tidied, now: Timestamp) -> DbResult<usize> {
         if !silent.is_empty() && now < due.checked_add(WAIT_FOR_NODES).unwrap_or(due) {
             continue;
         }
+        // What a node has said to be loaded is stored, and may not be counted yet.
+        count_what_is_stored(lab)?;
         if campaign.definition.design.method == Method::Anytime {
             // Whatever was counted since this round's watch: the look is the last that can find a crossing.
             watch_one(lab, &campaign, now)?;

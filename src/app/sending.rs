@@ -209,11 +209,15 @@ fn domain_of(letters: &Letters) -> String {
     letters.from_address.rsplit('@').next().unwrap_or_default().to_ascii_lowercase()
 }
 
+fn may_send(campaign: &Campaign) -> bool {
+    campaign.state.sends() && campaign.paused.is_none() && campaign.cancelled_at.is_none()
+}
+
 async fn sending(lab: &Lab) -> anyhow::Result<Vec<Campaign>> {
     let reading = lab.clone();
     let campaigns =
         blocking(move || reading.ledger.read(|conn| campaigns::in_states(conn, &[State::Sending, State::Observing, State::Decided])));
-    let campaigns: Vec<Campaign> = campaigns.await?.into_iter().filter(|campaign| campaign.paused.is_none()).collect();
+    let campaigns: Vec<Campaign> = campaigns.await?.into_iter().filter(may_send).collect();
     // Whatever process a campaign was paused by, what was before the pause counts no more after it.
     locked(&lab.sending.breakers).retain(|number, _| campaigns.iter().any(|campaign| campaign.number == *number));
     Ok(campaigns)
@@ -248,9 +252,9 @@ fn take(lab: &Lab, campaign: CampaignNumber, domain: &str) -> DbResult<Turn> {
         if letters.is_empty() {
             return Ok(soonest.map_or(Turn::Nothing, Turn::NotBefore));
         }
-        // A pause or a close written before the lease was taken did not see it; one written later takes it back itself.
+        // A pause, a cancel or a close written before the lease was taken did not see it; one written later takes it back itself.
         let still = lab.ledger.read(|conn| campaigns::by_number(conn, campaign))?;
-        if !still.is_some_and(|campaign| campaign.paused.is_none() && campaign.state.sends()) {
+        if !still.as_ref().is_some_and(may_send) {
             lab.vault.write(|conn| deliveries::drop_lease(conn, batch.owner()))?;
             refund(lab, &relay, day, letters.len())?;
             return Ok(Turn::Nothing);

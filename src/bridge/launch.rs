@@ -15,7 +15,7 @@ use crate::campaign::state::State;
 use crate::campaign::store::{self as campaigns, Campaign, Choice, Link, Sealed};
 use crate::db::{DbError, LedgerDb, VaultConn, VaultDb};
 use crate::delivery::mailing::{NewMailing, Planned};
-use crate::delivery::store::{self as deliveries, Enrolment};
+use crate::delivery::store::{self as deliveries, Enrolment, Skipped};
 use crate::experiment::assign::{Candidate, Seed, draw};
 use crate::ids::{CampaignNumber, MailingId, Mint, Pseudonym, RecordingMode, SubscriberId, VariantNumber};
 use crate::ledger::store as events;
@@ -29,9 +29,9 @@ const STEP: usize = 5000;
 /// read and write each of their pages again and again; more would keep others waiting.
 const WRITTEN_AT_ONCE: usize = 20_000;
 /// Why a letter of a closed campaign is not sent.
-const CLOSED: &str = "campaign closed";
+pub const CLOSED: &str = "campaign closed";
 /// Why a letter of a cancelled one is not sent.
-const CANCELLED: &str = "sending cancelled";
+pub const CANCELLED: &str = "sending cancelled";
 
 /// Why a step cannot be taken.
 #[derive(Debug, thiserror::Error)]
@@ -417,11 +417,12 @@ pub fn close(vault: &VaultDb, ledger: &LedgerDb, campaign: &Campaign, now: Times
     }
     // Out of the workers' hands first: what is not at its last dot does not leave any more.
     vault.write(|conn| deliveries::recall(conn, campaign.number))?;
-    while skip_what_waits(vault, campaign.number, now, mint)? > 0 {}
+    while skip_what_waits(vault, campaign.number, CLOSED, now, mint)?.found > 0 {}
     Ok(())
 }
 
-/// Sends no more letters of a campaign and keeps it going: what was sent is still measured. Call while it is paused.
+/// Sends no more letters of a campaign and keeps it going: what was sent is still measured. Call once it is marked as cancelled, so that
+/// no worker takes what comes back from the hands of another. Answers how many are skipped.
 ///
 /// # Errors
 /// A database failure; cancelling again goes on.
@@ -429,19 +430,28 @@ pub fn cancel(vault: &VaultDb, campaign: CampaignNumber, now: Timestamp, mint: M
     vault.write(|conn| deliveries::recall(conn, campaign))?;
     let mut skipped = 0;
     loop {
-        let step = vault.write(|conn| deliveries::skip_waiting(conn, campaign, CANCELLED, now, mint, STEP as i64))?;
-        if step == 0 {
+        let step = skip_what_waits(vault, campaign, CANCELLED, now, mint)?;
+        if step.found == 0 {
             return Ok(skipped);
         }
-        skipped += step;
+        skipped += step.skipped;
     }
 }
 
-/// Skips letters of a closed campaign, those too that were in a worker's hands when it closed and came back to the queue since.
-/// Answers how many.
+/// Skips letters of a campaign that was closed or cancelled, those too that were in a worker's hands then and came back to the queue since.
 ///
 /// # Errors
 /// A database failure.
-pub fn skip_what_waits(vault: &VaultDb, campaign: CampaignNumber, now: Timestamp, mint: Mint) -> Result<usize, LaunchError> {
-    Ok(vault.write(|conn| deliveries::skip_waiting(conn, campaign, CLOSED, now, mint, STEP as i64))?)
+pub fn skip_what_waits(
+    vault: &VaultDb,
+    campaign: CampaignNumber,
+    reason: &str,
+    now: Timestamp,
+    mint: Mint,
+) -> Result<Skipped, LaunchError> {
+    // Asked every half second of whatever ended lately: looking costs no commit.
+    if !vault.read(|conn| deliveries::has_waiting(conn, campaign))? {
+        return Ok(Skipped::default());
+    }
+    Ok(vault.write(|conn| deliveries::skip_waiting(conn, campaign, reason, now, mint, STEP as i64))?)
 }

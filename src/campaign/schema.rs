@@ -8,6 +8,7 @@ diesel::table! {
         observing_at -> Nullable<BigInt>, decided_at -> Nullable<BigInt>, looked_at -> Nullable<BigInt>, closed_at -> Nullable<BigInt>, paused -> Bool,
         pause_reason -> Nullable<Text>, chosen_variant -> Nullable<Integer>, chosen_by -> Nullable<Text>,
         chosen_at -> Nullable<BigInt>, chosen_against -> Nullable<Text>, judged -> Nullable<Text>, proof -> Nullable<Text>,
+        cancelled_at -> Nullable<BigInt>,
     }
 }
 diesel::table! {

@@ -45,6 +45,8 @@ pub struct Campaign {
     pub looked_at: Option<Timestamp>,
     /// When it ended.
     pub closed_at: Option<Timestamp>,
+    /// When sending was ended for good.
+    pub cancelled_at: Option<Timestamp>,
     /// Why nothing is sent for the moment.
     pub paused: Option<String>,
     /// What the rest get, and who or what chose it.
@@ -97,6 +99,7 @@ struct Row {
     decided_at: Option<i64>,
     looked_at: Option<i64>,
     closed_at: Option<i64>,
+    cancelled_at: Option<i64>,
     paused: bool,
     pause_reason: Option<String>,
     chosen_variant: Option<i32>,
@@ -144,6 +147,7 @@ impl Row {
             decided_at: maybe(self.decided_at)?,
             looked_at: maybe(self.looked_at)?,
             closed_at: maybe(self.closed_at)?,
+            cancelled_at: maybe(self.cancelled_at)?,
             paused: self.paused.then(|| self.pause_reason.unwrap_or_default()),
             chosen: match (self.chosen_variant, self.chosen_by) {
                 (Some(variant), Some(by)) => Some((variant_of(variant)?, by)),
@@ -379,6 +383,13 @@ fn begin_pause(conn: &mut LedgerConn, number: CampaignNumber, reason: &str, now:
         AnyConnection::Sqlite(sqlite) => insert.on_conflict(key).do_update().set(again).execute(sqlite)?,
         AnyConnection::Postgres(postgres) => insert.on_conflict(key).do_update().set(again).execute(postgres)?,
     };
+    Ok(())
+}
+
+/// Ends a campaign's sending for good; the first moment stays.
+pub fn mark_cancelled(conn: &mut LedgerConn, number: CampaignNumber, now: Timestamp) -> DbResult<()> {
+    let first = campaign::table.find(i64::from(number.0)).filter(campaign::cancelled_at.is_null());
+    diesel::update(first).set(campaign::cancelled_at.eq(now.as_millisecond())).execute(conn.sql())?;
     Ok(())
 }
 

@@ -185,6 +185,7 @@ impl Room for Ledger {
     const MIGRATIONS: &'static [Step] = &[
         Step { name: "2026-11-22-000000_foundation", up: include_str!("../../migrations/ledger/2026-11-22-000000_foundation/up.sql") },
         Step { name: "2026-11-22-000001_filing", up: include_str!("../../migrations/ledger/2026-11-22-000001_filing/up.sql") },
+        Step { name: "2026-11-23-000000_cancelled", up: include_str!("../../migrations/ledger/2026-11-23-000000_cancelled/up.sql") },
     ];
 }
 

@@ -20,6 +20,7 @@ on_both_engines!(
     a_pause_lets_nothing_more_leave_not_even_the_batch_in_hand,
     a_close_lets_nothing_more_leave_not_even_the_batch_in_hand,
     a_cancelled_campaign_sends_nothing_more_and_is_still_measured,
+    a_letter_at_its_dot_when_its_campaign_is_cancelled_is_not_tried_again,
     campaigns_take_turns,
     the_reason_of_every_end_is_known_in_numbers_and_per_person,
     leases_of_letters_being_worked_on_are_renewed_and_no_others,
@@ -92,6 +93,28 @@ async fn a_cancelled_campaign_sends_nothing_more_and_is_still_measured(engine: E
     assert_eq!(world.open(&letter.pixel().unwrap(), crate::world::FIREFOX).await.class(), "human");
     let progress = campaigns::progress(&world.lab, &world.campaign("autumn")).unwrap();
     assert_eq!((progress.reasons[0].reason.as_str(), progress.reasons[0].count), ("sending cancelled", 70));
+}
+
+async fn a_letter_at_its_dot_when_its_campaign_is_cancelled_is_not_tried_again(engine: Engine) {
+    let mut world = World::new(engine).await;
+    world.import(&people(20));
+    world.mailboxes.answer("p7@example.org", Answer::AfterTheLetter(Reply::new(451, [4, 3, 0], "try again later")));
+    world.draft(&campaign("autumn"));
+    world.launch("autumn").unwrap();
+    let lab = world.lab.clone();
+    world.mailboxes.interrupt_at_dot("p7@example.org", move || {
+        campaigns::cancel(&lab, &campaigns::find(&lab, "autumn").unwrap()).unwrap();
+    });
+    world.send_a_batch().await;
+    world.tidy();
+    world.wait(30);
+    world.deliver_everything().await;
+    let counts = world.counts("autumn");
+    assert_eq!((counts.waiting(), counts.accepted + counts.skipped), (0, 20), "{counts:?}");
+    assert_eq!(usize::try_from(counts.accepted).unwrap(), world.received().len());
+    assert_eq!(world.mailboxes.offers("p7@example.org"), 1);
+    assert_eq!(world.state("autumn"), "observing");
+    world.close("autumn");
 }
 
 async fn campaigns_take_turns(engine: Engine) {

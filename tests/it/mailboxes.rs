@@ -30,10 +30,12 @@ struct Shared {
     received: Mutex<Vec<Message>>,
     asked: Mutex<Vec<String>>,
     interruption: Mutex<Option<Interruption>>,
+    at_dot: Mutex<Option<(String, What)>>,
 }
 
 /// What happens while this many letters have been offered.
-type Interruption = (usize, Box<dyn FnOnce() + Send>);
+type Interruption = (usize, What);
+type What = Box<dyn FnOnce() + Send>;
 
 /// A running server; copies share it. It ends with the test.
 #[derive(Clone)]
@@ -84,6 +86,11 @@ impl Mailboxes {
         *self.shared.interruption.lock().unwrap() = Some((letter, Box::new(what)));
     }
 
+    /// Does something when the letter to this address has come with its last dot, before that is answered.
+    pub fn interrupt_at_dot(&self, address: &str, what: impl FnOnce() + Send + 'static) {
+        *self.shared.at_dot.lock().unwrap() = Some((address.to_owned(), Box::new(what)));
+    }
+
     /// Every letter taken so far.
     pub fn received(&self) -> Vec<Message> {
         self.shared.received.lock().unwrap().clone()
@@ -119,6 +126,10 @@ impl Handler for Mailboxes {
 
     async fn message(&self, envelope: Envelope, message: Vec<u8>) -> Reply {
         for recipient in &envelope.recipients {
+            let interruption = self.shared.at_dot.lock().unwrap().take_if(|(address, _)| address == recipient);
+            if let Some((_, what)) = interruption {
+                what();
+            }
             if let Some(Answer::AfterTheLetter(reply)) = self.shared.answers.lock().unwrap().get(recipient) {
                 return reply.clone();
             }

@@ -465,7 +465,7 @@ async fn what_waits_is_skipped_in_steps(engine: Engine) {
     let vault = &world.lab.vault;
     release(vault);
     let held = lease(vault, "one", 0, 2);
-    let skip = || vault.write(|conn| store::skip_waiting(conn, CAMPAIGN, "campaign closed", at(5), clock::fresh, 4)).unwrap();
+    let skip = || vault.write(|conn| store::skip_waiting(conn, CAMPAIGN, "campaign closed", at(5), clock::fresh, 4)).unwrap().skipped;
     assert_eq!((skip(), skip(), skip()), (4, 3, 0));
     assert_eq!((counts(vault).skipped, counts(vault).in_hand), (7, 2), "what a worker holds is the worker's");
     assert_eq!(vault.read(|conn| store::outcomes_waiting(conn, 100)).unwrap().len(), 7);
@@ -491,7 +491,7 @@ async fn of_several_nodes_that_tidy_at_once_one_tells_what_became_of_a_letter(en
             let (_, unknown) = expire(vault, 60);
             start.wait();
             let skipped = vault.write(|conn| store::skip_waiting(conn, CAMPAIGN, "campaign closed", at(60), clock::fresh, 100)).unwrap();
-            (unknown, skipped)
+            (unknown, skipped.skipped)
         };
         let threads: Vec<_> = (0..4).map(|_| scope.spawn(node)).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()

@@ -250,7 +250,28 @@ const WAITING: [(&str, &str); 3] = [(PLANNED_TEST, "planned"), (PLANNED_REST, "p
 
 const SKIP: &str = "UPDATE mailing SET state = 'skipped', reason = ?, finished_at = ? WHERE id = ? AND state = ?";
 
-/// Up to `limit` mailings that will not be sent any more because the campaign ends: skipped, with their outcomes. Answers how many.
+/// What came of skipping letters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Skipped {
+    /// Letters that waited. Only when there are none is nothing left: on PostgreSQL all that were found may have been on their way
+    /// from planned to queued at that moment, in the hands of another transaction.
+    pub found: usize,
+    /// Those of them that are skipped now.
+    pub skipped: usize,
+}
+
+/// Whether letters of a campaign wait that are in nobody's hands.
+pub fn has_waiting(conn: &mut VaultConn, campaign: CampaignNumber) -> DbResult<bool> {
+    for (condition, _) in WAITING {
+        let waiting = mailing::table.filter(mailing::campaign.eq(i64::from(campaign.0))).filter(literally(condition));
+        if waiting.select(mailing::id).limit(1).first::<String>(conn.sql()).optional()?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Up to `limit` mailings that will not be sent any more because the campaign ends: skipped, with their outcomes.
 pub fn skip_waiting(
     conn: &mut VaultConn,
     campaign: CampaignNumber,
@@ -258,7 +279,7 @@ pub fn skip_waiting(
     now: Timestamp,
     mint: Mint,
     limit: i64,
-) -> DbResult<usize> {
+) -> DbResult<Skipped> {
     let key = i64::from(campaign.0);
     let mut rows: Vec<(String, String, String, &str)> = Vec::new();
     for (condition, state) in WAITING {
@@ -290,5 +311,5 @@ pub fn skip_waiting(
         insert_outcome(conn, campaign, pseudonym, OutcomeKind::Skipped, reason, None, now.as_millisecond(), event)?;
     }
     changes.write(conn)?;
-    Ok(skipped)
+    Ok(Skipped { found: rows.len(), skipped })
 }
