@@ -367,8 +367,14 @@ impl Writing {
                 self.shared.publish(&log, durable);
                 self.log = Some(log);
             }
-            // The first hit tries again, and again.
-            Err(error) => tracing::error!(folder = %self.folder.display(), "the spool of hits cannot be written: {error}"),
+            Err(error) => {
+                // Told once; whoever asks whether this process is ready is told until it works.
+                if !self.shared.stalled.swap(true, Ordering::Relaxed) {
+                    tracing::error!(folder = %self.folder.display(), "the spool of hits cannot be written: {error}");
+                }
+                std::thread::sleep(RETRY.1);
+                self.shared.pending().prepare = true;
+            }
         }
     }
 

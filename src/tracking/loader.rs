@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use super::intake::{Intake, Shared};
 use super::segment::FIRST_FRAME;
-use super::slot;
+use super::slot::{self, Slot};
 use crate::db::{DbError, LedgerDb};
 use crate::ids::Mint;
 use crate::ledger::event::Whose;
@@ -108,7 +108,8 @@ impl Loader {
     /// # Errors
     /// [`LoadError`]; what was loaded before it stays loaded.
     pub fn load(&self) -> Result<usize, LoadError> {
-        Ok(self.load_orphans()? + self.load_own(usize::MAX)?)
+        let (orphans, own) = (self.load_orphans(), self.load_own(usize::MAX));
+        Ok(orphans? + own?)
     }
 
     /// Loads until told to stop, then once more.
@@ -121,9 +122,14 @@ impl Loader {
             self.shared.wait_for_hits(LOOK);
             let is_burst = self.let_gather(&is_over);
             let most = if is_burst { 1 } else { usize::MAX };
-            let orphans = if looks.is_multiple_of(ORPHANS_EVERY) { self.load_orphans() } else { Ok(0) };
+            if looks.is_multiple_of(ORPHANS_EVERY)
+                && let Err(error) = self.load_orphans()
+            {
+                // Its own hits are no worse for what others left behind.
+                tracing::error!(error = &error as &dyn std::error::Error, "hits of a process that has ended wait in the spool: {error}");
+            }
             looks = looks.wrapping_add(1);
-            match orphans.and_then(|_| self.load_own(most)) {
+            match self.load_own(most) {
                 Ok(loaded) => {
                     if wait > GATHER {
                         tracing::info!("hits are loaded into the ledger again");
@@ -274,13 +280,23 @@ impl Loader {
 
     fn load_orphans(&self) -> Result<usize, LoadError> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut loaded = 0;
+        let (mut loaded, mut fault) = (0, None);
         for slot in slot::orphans(&self.root, self.mint).map_err(|source| self.spool(&self.root, source))? {
-            loaded += self.load_from(&Source { folder: &slot.folder, id: &slot.id, live: None }, usize::MAX)?;
-            // Nobody needs to wait for a process that ended, now that its hits are in.
-            if self.ledger.read(|conn| store::is_there(conn, &slot.id))? {
-                self.ledger.write(|conn| store::note_gone(conn, &slot.id))?;
+            match self.load_orphan(&slot) {
+                Ok(hits) => loaded += hits,
+                // What the disk does not give back of one says nothing of the others.
+                Err(error @ LoadError::Spool { .. }) => fault = fault.or(Some(error)),
+                Err(error) => return Err(error),
             }
+        }
+        fault.map_or(Ok(loaded), Err)
+    }
+
+    fn load_orphan(&self, slot: &Slot) -> Result<usize, LoadError> {
+        let loaded = self.load_from(&Source { folder: &slot.folder, id: &slot.id, live: None }, usize::MAX)?;
+        // Nobody needs to wait for a process that ended, now that its hits are in.
+        if self.ledger.read(|conn| store::is_there(conn, &slot.id))? {
+            self.ledger.write(|conn| store::note_gone(conn, &slot.id))?;
         }
         Ok(loaded)
     }
@@ -288,6 +304,7 @@ impl Loader {
     fn load_from(&self, source: &Source<'_>, most: usize) -> Result<usize, LoadError> {
         let fault = |error| self.spool(source.folder, error);
         let mut loaded = 0;
+        self.mend_position(source)?;
         for _ in 0..most {
             let position = self.ledger.read(|conn| store::spool_position(conn, source.id))?;
             self.remember(source.id, position);
@@ -307,6 +324,20 @@ impl Loader {
             }
         }
         Ok(loaded)
+    }
+
+    /// A spool that ends before the position was set back (a machine restored from a snapshot, files deleted) or is another's copy. Read on
+    /// from there, its hits would pass for loaded: all of it is loaded again, and what the ledger knows is passed over by its ids.
+    fn mend_position(&self, source: &Source<'_>) -> Result<(), LoadError> {
+        let position = self.ledger.read(|conn| store::spool_position(conn, source.id))?;
+        if reading::ends_before(source, position).map_err(|error| self.spool(source.folder, error))? {
+            tracing::error!(
+                folder = %source.folder.display(),
+                "more of this spool was loaded than it has: was it set back, or copied from another machine? All of it is loaded again"
+            );
+            self.ledger.write(|conn| store::set_spool_position(conn, source.id, Position::default()))?;
+        }
+        Ok(())
     }
 
     /// Counts that have fallen behind would stay so if hits were always faster.

@@ -58,8 +58,10 @@ impl Presence {
             return Ok(());
         }
         if state.claim.is_none() {
+            // A disk that is only slow says no word: what is not on it yet is not claimed.
+            let last = intake.last();
             intake.settle(PATIENCE);
-            let Some(live) = self.shared.live().filter(|_| intake.waiting() == 0 || !intake.is_stalled()) else { return Ok(()) };
+            let Some(live) = self.shared.live().filter(|_| intake.is_durable(last)) else { return Ok(()) };
             state.claim = Some((now.checked_sub(IN_FLIGHT).unwrap_or(now), live));
         }
         let Some((before, live)) = state.claim.clone() else { return Ok(()) };

@@ -1,7 +1,7 @@
 //! Segments of the spool → batches of hits, in the order of writing; what is damaged is counted, told and passed over.
 //!
 //! Cast: [`Reading`] (reads and counts damage), [`Source`] (a folder, and how far it is written), [`Batch`], [`Damage`]; [`left`] (hits
-//! not yet read), [`put_away`] (a segment that is).
+//! not yet read), [`ends_before`] (was the folder set back?), [`put_away`] (a segment that is read).
 //!
 //! It asks no database and stores nothing.
 
@@ -147,6 +147,16 @@ impl Reading {
             opened => opened,
         }
     }
+}
+
+/// Whether a folder ends before a position in it, which nothing lawful leads to: numbers only grow, and a position is never ahead of the
+/// writer.
+pub(super) fn ends_before(source: &Source<'_>, position: Position) -> io::Result<bool> {
+    if let Some(live) = source.live {
+        return Ok((position.segment, position.place) > live);
+    }
+    let (_, _, highest) = segment::list(source.folder)?;
+    Ok(position.segment > highest + 1)
 }
 
 /// Deletes a segment that is loaded, or sets it aside.

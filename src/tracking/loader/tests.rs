@@ -159,6 +159,54 @@ fn a_load_that_was_cut_off_before_the_segment_was_deleted_adds_nothing_when_repe
 }
 
 #[test]
+fn a_spool_that_was_set_back_is_loaded_from_its_beginning() {
+    let bench = Bench::new();
+    let (intake, writer, loader) = bench.start(2);
+    submit(&intake, 0..7);
+    loader.load().unwrap();
+    drop(intake);
+    writer.join();
+    drop(loader);
+    // The machine is restored from a snapshot that was taken before.
+    let folder = bench.root.join("1");
+    for number in segment::list(&folder).unwrap().0 {
+        std::fs::remove_file(segment::path(&folder, number)).unwrap();
+    }
+    let (intake, writer, loader) = bench.start(2);
+    submit(&intake, 7..9);
+    assert_eq!(loader.load().unwrap(), 2);
+    submit(&intake, 9..10);
+    assert_eq!(loader.load().unwrap(), 1);
+    drop(intake);
+    writer.join();
+    assert_eq!(bench.stored(), clicks(0..10));
+    let dead = |segment| reading::ends_before(&Source { folder: &folder, id: "", live: None }, Position { segment, ..Position::default() });
+    let (_, _, highest) = segment::list(&folder).unwrap();
+    assert_eq!((dead(highest + 1).unwrap(), dead(highest + 2).unwrap()), (false, true));
+}
+
+#[test]
+fn what_cannot_be_read_of_a_dead_processs_hits_keeps_nobody_elses_waiting() {
+    let bench = Bench::new();
+    let (intake, writer, loader) = bench.start(4);
+    // Folders of processes that ended: of one the disk gives nothing back.
+    for (folder, id) in [("7", "one"), ("8", "two")] {
+        std::fs::create_dir_all(bench.root.join(folder)).unwrap();
+        std::fs::write(bench.root.join(folder).join("id"), id).unwrap();
+    }
+    std::os::unix::fs::symlink("nowhere", segment::path(&bench.root.join("7"), 1)).unwrap();
+    let (other, other_writer) = start_with(bench.root.clone(), MINT, FIRST_FRAME + 4 * ONE_HIT).unwrap();
+    submit(&intake, 0..3);
+    submit(&other, 3..5);
+    drop(other);
+    other_writer.join();
+    assert!(loader.load().is_err());
+    assert_eq!(bench.stored().len(), 5);
+    drop(intake);
+    writer.join();
+}
+
+#[test]
 fn damage_costs_its_own_group_and_is_counted_and_set_aside() {
     let bench = Bench::new();
     let (intake, writer, loader) = bench.start(4);
