@@ -329,6 +329,11 @@ mod tests {
                 ClientFamily::Chrome,
                 DeviceClass::Phone,
             ),
+            (
+                "Mozilla/5.0 (Linux; Android 15; SM-S1; wv) AppleWebKit/537.36 (KHTML, like Gecko) Version/4.0 Chrome/140.0 Mobile Safari/537.36;PIGEONTALK 2410",
+                ClientFamily::Chrome,
+                DeviceClass::Phone,
+            ),
             ("PigeonPost/3 (Linux; Android 15; Mobile) okhttp/5", ClientFamily::OtherBrowser, DeviceClass::Phone),
             ("PigeonPost/3 CFNetwork/1 Darwin/25.0", ClientFamily::OtherBrowser, NO_DEVICE),
             (

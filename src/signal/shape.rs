@@ -26,14 +26,14 @@ pub(super) fn is_apple_mail(text: &[u8], signs: Signs) -> bool {
     mac || (apple_mobile && mobile)
 }
 
-/// Marks of programs that imitate a browser. They write its name in lower case, separate what they add by semicolons, or put a name of
-/// their own where browsers have none.
+/// Marks of programs that imitate a browser. They write its name in lower case, separate what they add by semicolons (some apps do, too),
+/// or put a name of their own where browsers have none.
 pub(super) fn is_imitation(text: &[u8], original: &str, signs: Signs) -> bool {
     if !text.starts_with(b"mozilla/") {
         return is_word(text);
     }
     original.trim_start().starts_with("mozilla")
-        || has_semicolon_outside_comments(text)
+        || (has_semicolon_outside_comments(text) && !signs.has(Sign::InApp))
         || has_letters_in_its_version(text)
         || adds_compatible(text, signs)
         || is_compatible_within_its_engine(text)

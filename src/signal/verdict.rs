@@ -13,7 +13,7 @@ use super::client::{AgentKind, Client, MethodKind};
 use super::network::{Meaning, NetworkKind};
 
 /// The version of all rules of this room together. Raise it with every change that can alter a verdict.
-pub const RULESET: u16 = 3;
+pub const RULESET: u16 = 4;
 
 /// Which address was fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
