@@ -65,8 +65,15 @@ fn network(text: &str) -> Option<(IpAddr, u8)> {
     let (address, length) = text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
     let address: IpAddr = address.parse().ok()?;
     let most = if address.is_ipv4() { 32 } else { 128 };
-    let length = length.map_or(Some(most), |length| length.parse().ok())?;
-    (length <= most).then_some((address, length))
+    let length: u8 = length.map_or(Some(most), |length| length.parse().ok())?;
+    if length > most {
+        return None;
+    }
+    // Peers are compared as what they are, so an IPv4 network written in IPv6's form is taken as what it is, too.
+    match address.to_canonical() {
+        canonical @ IpAddr::V4(_) if address.is_ipv6() => Some((canonical, length.checked_sub(96)?)),
+        canonical => Some((canonical, length)),
+    }
 }
 
 /// `for=` of one element of a Forwarded header.
@@ -110,7 +117,11 @@ mod tests {
         }
         let all = TrustedProxies::parse(&["0.0.0.0/0".to_owned(), "::/0".to_owned()]).unwrap();
         assert!(all.contain("203.0.113.1".parse().unwrap()) && all.contain("2001::1".parse().unwrap()));
-        for wrong in ["", "10.0.0.0/33", "::/129", "10.0.0/8", "example.org", "10.0.0.0/-1"] {
+        let mapped = TrustedProxies::parse(&["::ffff:10.0.0.0/104".to_owned(), "::ffff:192.0.2.7".to_owned()]).unwrap();
+        for (address, is_in) in [("10.9.9.9", true), ("11.0.0.1", false), ("192.0.2.7", true), ("192.0.2.8", false)] {
+            assert_eq!(mapped.contain(address.parse().unwrap()), is_in, "{address}");
+        }
+        for wrong in ["", "10.0.0.0/33", "::ffff:10.0.0.0/90", "::/129", "10.0.0/8", "example.org", "10.0.0.0/-1"] {
             assert!(TrustedProxies::parse(&[wrong.to_owned()]).is_err(), "{wrong}");
         }
     }

@@ -76,7 +76,8 @@ impl Edge {
     /// The address a request comes from, or the one a trusted proxy named.
     pub fn peer(&self, request: &HttpRequest) -> Option<IpAddr> {
         let headers = request.headers();
-        self.peer_behind(request.peer_addr().map(|address| address.ip()), last(headers, "x-forwarded-for"), last(headers, "forwarded"))
+        let (forwarded_for, forwarded) = (list(headers, "x-forwarded-for"), list(headers, "forwarded"));
+        self.peer_behind(request.peer_addr().map(|address| address.ip()), forwarded_for.as_deref(), forwarded.as_deref())
     }
 
     /// The same, from its parts.
@@ -94,6 +95,9 @@ impl Edge {
     }
 }
 
-fn last<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get_all(name).last().and_then(|header| header.to_str().ok())
+/// All lines of a header that is a list (RFC 9110 §5.3): a proxy may add a line of its own instead of lengthening the one that is there. A
+/// line that is no text stays in its place, as nobody's address.
+fn list(headers: &HeaderMap, name: &str) -> Option<String> {
+    let lines: Vec<&str> = headers.get_all(name).map(|header| header.to_str().unwrap_or("?")).collect();
+    (!lines.is_empty()).then(|| lines.join(", "))
 }

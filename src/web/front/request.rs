@@ -116,6 +116,8 @@ fn with_headers<'a>(mut hit: HitRequest<'a>, headers: &[httparse::Header<'a>]) -
             7 if is("upgrade") => return None,
             7 if is("referer") => hit.referer = hit.referer.or(text),
             7 if is("purpose") => purposes[1] = purposes[1].or(text),
+            // More than one line of them is one list; the application puts it together.
+            9 if is("forwarded") && hit.forwarded.is_some() => return None,
             9 if is("forwarded") => hit.forwarded = text,
             10 if is("user-agent") && hit.user_agent.is_empty() => hit.user_agent = text.unwrap_or_default(),
             10 if is("connection") => match text {
@@ -127,6 +129,7 @@ fn with_headers<'a>(mut hit: HitRequest<'a>, headers: &[httparse::Header<'a>]) -
             14 if is("content-length") => return None,
             14 if is("sec-fetch-user") => hit.fetch_user |= header.value == b"?1",
             15 if is("accept-language") => hit.accept_language = true,
+            15 if is("x-forwarded-for") && hit.forwarded_for.is_some() => return None,
             15 if is("x-forwarded-for") => hit.forwarded_for = text,
             17 if is("transfer-encoding") => return None,
             _ => {}
@@ -188,7 +191,7 @@ mod tests {
     #[test]
     fn the_facts_are_read_from_their_headers() {
         let request = "GET /c/abc HTTP/1.1\r\nHost: a\r\nUser-Agent: Some/1.0\r\nPurpose: prefetch\r\nSec-Purpose: preview\r\nReferer: r\r\n\
-                       Accept-Language: de\r\nSec-Fetch-User: ?1\r\nX-Forwarded-For: 192.0.2.1\r\nx-forwarded-for: 192.0.2.2\r\nForwarded: for=192.0.2.3\r\n\r\nGET /";
+                       Accept-Language: de\r\nSec-Fetch-User: ?1\r\nx-forwarded-for: 192.0.2.2\r\nForwarded: for=192.0.2.3\r\n\r\nGET /";
         let Read::Hit(hit, length) = read(request.as_bytes()) else { panic!("a hit") };
         assert_eq!(&request[length..], "GET /");
         assert_eq!((hit.user_agent, hit.purpose, hit.referer), ("Some/1.0", Some("preview"), Some("r")));
