@@ -191,12 +191,23 @@ pub fn rotate(path: &Path, fresh: [u8; 32], from: Timestamp) -> anyhow::Result<u
     };
     let text = std::fs::read_to_string(path).with_context(|| format!("the key file {} cannot be read", path.display()))?;
     // Comments at the beginning stay there.
-    let first = text.find("[[key]]").unwrap_or_default();
+    let first = first_key(&text);
     let (comments, older) = text.split_at(first);
     let secret = data_encoding::HEXLOWER.encode(&fresh);
-    let replaced = replace(path, &format!("{comments}[[key]]\nid = {id}\nfrom = \"{from}\"\nsecret = \"{secret}\"\n\n{older}"));
+    let text = format!("{comments}[[key]]\nid = {id}\nfrom = \"{from}\"\nsecret = \"{secret}\"\n\n{older}");
+    let replaced = replace(path, &text);
     replaced.with_context(|| format!("the key file {} cannot be replaced; it is as it was", path.display()))?;
     Ok(id)
+}
+
+/// Where the first key begins: at the beginning of a line, a comment may speak of keys, too.
+fn first_key(text: &str) -> usize {
+    let lines = text.split_inclusive('\n').scan(0, |end, line| {
+        let begin = *end;
+        *end += line.len();
+        Some((begin, line))
+    });
+    lines.into_iter().find(|(_, line)| line.trim_start().starts_with("[[key]]")).map_or(0, |(begin, _)| begin)
 }
 
 fn replace(path: &Path, text: &str) -> std::io::Result<()> {
@@ -268,6 +279,8 @@ mod tests {
             mode: crate::ids::RecordingMode::Aggregate,
         };
         let mut tokens = vec![read_or_create(&path, [1; 32], NOW).unwrap().seal(&payload)];
+        let written = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, format!("# Keys that sign; every [[key]] has an id.\n{written}")).unwrap();
         for round in 2..6 {
             assert_eq!(rotate(&path, [round; 32], NOW).unwrap(), round);
             tokens.push(read_or_create(&path, [0; 32], NOW).unwrap().seal(&payload));

@@ -246,10 +246,15 @@ fn body(answer: &[u8]) -> anyhow::Result<String> {
     Ok(body.to_owned())
 }
 
-/// Every network in a text, whatever is around it: publishers write lines, columns or JSON.
+/// Every network in a text, whatever is around it: publishers write lines, columns or JSON. An address counts where it is all of a line:
+/// among other words, a version or an hour may look like one.
 fn prefixes(text: &str) -> BTreeSet<(IpAddr, u8)> {
     let outside = |character: char| !(character.is_ascii_hexdigit() || matches!(character, '.' | ':' | '/'));
-    text.split(outside).filter_map(prefix).collect()
+    let alone = |line: &str| {
+        let address = line.split('#').next()?.trim().parse::<IpAddr>().ok()?;
+        Some((address, if address.is_ipv4() { 32 } else { 128 }))
+    };
+    text.split(outside).filter_map(prefix).chain(text.lines().filter_map(alone)).collect()
 }
 
 fn prefix(word: &str) -> Option<(IpAddr, u8)> {
@@ -310,6 +315,7 @@ mod tests {
             assert_eq!(found, expected, "{text}");
         };
         check("192.0.2.0/24,DE,DE-BE,Berlin,\n2001:db8::/45,FR,,,\n", &["192.0.2.0/24", "2001:db8::/45"]);
+        check("203.0.113.7\n  2001:db8::9 # a gateway\n1.2.3.4 at 12:30\n", &["203.0.113.7/32", "2001:db8::9/128"]);
         check(
             r#"{"prefixes":[{"ipv6Prefix":"2001:db8:1::/64"},{"ipv4Prefix": "198.51.100.0/27"}]}"#,
             &["198.51.100.0/27", "2001:db8:1::/64"],

@@ -125,6 +125,7 @@ impl Background {
     }
 
     fn work(&self, lab: &Lab) {
+        let _place = Begun(self);
         let outcome = to_rebuild(lab, None).and_then(|(of, _)| {
             rebuild(lab, None, false, &mut |progress| {
                 self.set(Stage::Running { of, recipients: progress.recipients, mended: progress.mended });
@@ -139,6 +140,18 @@ impl Background {
                 Stage::Failed { at }
             }
         });
+    }
+}
+
+/// A rebuild that ends without a word, by a panic, is not at work any more.
+struct Begun<'a>(&'a Background);
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        let mut stage = self.0.stage.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*stage, Stage::Running { .. }) {
+            *stage = Stage::Idle;
+        }
     }
 }
 

@@ -18,8 +18,8 @@ use crate::web::form::{SMALL_BYTES, read_form};
 use crate::web::view::Page;
 use crate::web::view::public::{Measurement, UnsubscribeView};
 
-const TOO_OLD: &str = "This letter is so old that the link between it and your address has been destroyed, so nothing can be changed \
-                       by it any more. Please use the unsubscribe link of a newer letter.";
+const TOO_OLD: &str = "The link between this letter and your address has been destroyed, so nothing can be changed by it any more. \
+                       If you get a newer letter, please use its unsubscribe link.";
 
 /// `GET|HEAD /u/{token}`
 pub async fn show(web: web::Data<Web>, request: HttpRequest) -> Result<HttpResponse, Fault> {
