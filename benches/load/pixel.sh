@@ -8,12 +8,12 @@
 #          lines of its own.
 # Never:   leaves loopback, compares figures of different runs, or touches a service of the machine.
 # Needs:   nginx-light, wrk, postfix (for smtp-sink), curl, python3 and postgresql from Debian;
-#          cargo build --release --bin letterlab --example peer --example readers first. LETTERLAB_BINARY names another binary.
+#          cargo build --profile production and cargo build --release --example peer --example readers first. LETTERLAB_BINARY names another binary.
 set -euo pipefail
 cd -P "$(dirname "${BASH_SOURCE[0]}")/../.."
 seconds=${1:-4} rounds=${2:-2} people=2000 idle=10000
 examples=$PWD/target/release/examples
-binary=${LETTERLAB_BINARY:-$PWD/target/release/letterlab} peer=$examples/peer readers=$examples/readers
+binary=${LETTERLAB_BINARY:-$PWD/target/production/letterlab} peer=$examples/peer readers=$examples/readers
 for program in "$binary" "$peer" "$readers" nginx wrk curl /usr/sbin/smtp-sink python3; do
   command -v "$program" >/dev/null || { echo "missing: $program (see the head of this file)" >&2; exit 1; }
 done

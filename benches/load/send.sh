@@ -7,7 +7,7 @@
 # Cast:    run (one campaign, timed from the first to the last answer by its own record), source (the limit), delay.py (the round trip:
 #          a forwarder, because many machines have no netem).
 # Never:   leaves loopback, compares figures of different runs, or touches a service of the machine.
-# Needs:   postfix (for smtp-sink and smtp-source), sqlite3, python3 and openssl from Debian; cargo build --release first.
+# Needs:   postfix (for smtp-sink and smtp-source), sqlite3, python3 and openssl from Debian; cargo build --profile production first.
 #          LETTERLAB_BINARY names another binary, LETTERLAB_POSTGRES (a URL without database name) also measures on PostgreSQL.
 set -euo pipefail
 cd -P "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -15,7 +15,7 @@ mode=send
 if [ "${1:-}" = memory ]; then mode=memory; shift; fi
 letters=${1:-50000} sessions=${2:-10}
 [ "$mode" = send ] || letters=${1:-1000000}
-binary=${LETTERLAB_BINARY:-$PWD/target/release/letterlab} delay=$PWD/benches/load/delay.py
+binary=${LETTERLAB_BINARY:-$PWD/target/production/letterlab} delay=$PWD/benches/load/delay.py
 for program in "$binary" /usr/sbin/smtp-sink /usr/sbin/smtp-source sqlite3 python3 openssl; do
   command -v "$program" >/dev/null || { echo "missing: $program (see the head of this file)" >&2; exit 1; }
 done

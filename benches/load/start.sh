@@ -4,12 +4,12 @@
 #          benches/load/start.sh [ROUNDS]
 # Cast:    one (an installation of its own: started, timed until /readyz says yes, left alone, looked at, ended).
 # Never:   leaves loopback, or touches a service of the machine.
-# Needs:   python3 from Debian; cargo build --release first. LETTERLAB_BINARY names another binary.
+# Needs:   python3 from Debian; cargo build --profile production first. LETTERLAB_BINARY names another binary.
 #          LETTERLAB_POSTGRES (a URL without database name, of a role that may create databases) also measures on PostgreSQL; needs createdb.
 set -euo pipefail
 cd -P "$(dirname "${BASH_SOURCE[0]}")/../.."
 rounds=${1:-5}
-binary=${LETTERLAB_BINARY:-$PWD/target/release/letterlab}
+binary=${LETTERLAB_BINARY:-$PWD/target/production/letterlab}
 [ -x "$binary" ] || { echo "missing: $binary (see the head of this file)" >&2; exit 1; }
 scratch=$(mktemp -d /tmp/letterlab-start.XXXXXX)
 trap 'kill $(jobs -p) 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$scratch"' EXIT

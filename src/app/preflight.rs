@@ -18,7 +18,7 @@ use serde::Serialize;
 use crate::app::campaigns::{self, CampaignError, Done};
 use crate::app::domain;
 use crate::app::lab::Lab;
-use crate::app::{letters, preview, proof};
+use crate::app::{letters, preview, proof, sending};
 use crate::bridge::launch::LaunchError;
 use crate::campaign::definition::{Arm, Definition};
 use crate::campaign::file::Problem;
@@ -97,6 +97,7 @@ pub fn check(lab: &Lab, campaign: &Campaign, wishes: Wishes) -> Done<Preflight> 
     let mut items = Vec::new();
     let mut not_asked = Vec::new();
     items.extend(campaign_item(lab, definition)?);
+    items.extend(relay_item(lab, definition));
     match definition.arms() {
         Err(problems) => items.push(problem_item(Topic::Campaign, "the letter does not compile", &problems)),
         Ok(arms) => {
@@ -132,6 +133,7 @@ pub fn check(lab: &Lab, campaign: &Campaign, wishes: Wishes) -> Done<Preflight> 
 pub fn at_hand(lab: &Lab, definition: &Definition) -> Done<Preflight> {
     let arms = definition.arms().map_err(CampaignError::Problems)?;
     let mut items = letters_of(lab, &arms);
+    items.extend(relay_item(lab, definition));
     items.extend(missing_fields(lab, definition)?);
     Ok(Preflight::new(&definition.name, items, Vec::new()))
 }
@@ -166,6 +168,13 @@ fn campaign_item(lab: &Lab, definition: &Definition) -> Done<Option<Item>> {
             .advice("import people, or look at who is suppressed"),
         many => Item::new(Topic::Campaign, Level::Ok, format!("{} on list {list} may be mailed", counted(many, "person", "people"))),
     }))
+}
+
+/// Whether there is a relay for the sender's domain, where there is none.
+fn relay_item(lab: &Lab, definition: &Definition) -> Option<Item> {
+    let domain = definition.sender.address.rsplit('@').next().unwrap_or_default().to_ascii_lowercase();
+    let is_carried = lab.sending.relays.carry(&domain);
+    (!is_carried).then(|| Item::new(Topic::Campaign, Level::Stop, sending::no_relay(&domain)))
 }
 
 fn problem_item(topic: Topic, found: &str, problems: &[Problem]) -> Item {

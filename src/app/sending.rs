@@ -189,8 +189,13 @@ pub async fn work(lab: &Lab, worker: &mut Worker, stop: &watch::Receiver<bool>) 
                 continue;
             }
         };
+        let domain = domain_of(&letters);
+        if !lab.sending.relays.carry(&domain) {
+            hold(lab, &campaign, no_relay(&domain)).await?;
+            continue;
+        }
         let taken = {
-            let (lab, number, domain) = (lab.clone(), campaign.number, domain_of(&letters));
+            let (lab, number) = (lab.clone(), campaign.number);
             blocking(move || take(&lab, number, &domain)).await?
         };
         match taken {
@@ -203,6 +208,17 @@ pub async fn work(lab: &Lab, worker: &mut Worker, stop: &watch::Receiver<bool>) 
         }
     }
     Ok(Worked { look_again, ..Worked::default() })
+}
+
+/// What is wrong where no relay is for a domain, and what to do.
+pub fn no_relay(domain: &str) -> String {
+    format!("no relay of the settings takes letters from {domain}: name it among the sender_domains of one, and start the service again")
+}
+
+async fn hold(lab: &Lab, campaign: &Campaign, reason: String) -> anyhow::Result<()> {
+    tracing::warn!(campaign = %campaign.number, reason, "campaign paused");
+    let (lab, campaign) = (lab.clone(), campaign.clone());
+    Ok(tokio::task::spawn_blocking(move || verbs::hold(&lab, &campaign, &reason)).await??)
 }
 
 fn domain_of(letters: &Letters) -> String {
@@ -351,11 +367,9 @@ async fn send(
         lab.sending.relays.worked(&relay);
     }
     if let Some(reason) = report.pause.clone() {
-        tracing::warn!(campaign = %campaign.number, reason, "campaign paused");
         // The pause takes letters out of all hands: what became of those just tried must be written before.
         lab.journal.flush().await;
-        let (lab, campaign) = (lab.clone(), campaign.clone());
-        tokio::task::spawn_blocking(move || verbs::hold(&lab, &campaign, &reason)).await??;
+        hold(lab, campaign, reason).await?;
     }
     Ok(Worked { taken: count, report, look_again: None, elsewhere })
 }

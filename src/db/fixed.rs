@@ -20,7 +20,8 @@ use super::{AnyConnection, Conn, DbResult};
 
 /// A statement with a `?` for each of its values; `Row` is what its rows are made of.
 pub struct Fixed<'a, Row = ()> {
-    text: &'static str,
+    /// The text between the values: it is walked through several times for each execution, and looked through once.
+    pieces: Vec<&'static str>,
     values: Vec<Value<'a>>,
     row: PhantomData<Row>,
 }
@@ -48,12 +49,12 @@ pub enum Value<'a> {
 impl<'a, Row> Fixed<'a, Row> {
     /// As many values as the text has question marks.
     pub fn new(text: &'static str, values: impl Into<Vec<Value<'a>>>) -> Self {
-        Self { text, values: values.into(), row: PhantomData }
+        Self { pieces: text.split('?').collect(), values: values.into(), row: PhantomData }
     }
 
     /// The text between the values, each with the value after it.
     fn pieces(&self) -> impl Iterator<Item = (&'static str, Option<&Value<'a>>)> {
-        self.text.split('?').zip(self.values.iter().map(Some).chain([None]))
+        self.pieces.iter().copied().zip(self.values.iter().map(Some).chain([None]))
     }
 }
 

@@ -86,6 +86,11 @@ impl Relays {
         &self.relays
     }
 
+    /// Whether there is a relay for letters from a domain at all.
+    pub fn carry(&self, domain: &str) -> bool {
+        self.relays.iter().any(|relay| relay.sender_domains.is_empty() || relay.serves(domain))
+    }
+
     /// The relay for the next batch of a sender's domain: by turns after weight among those that do not rest. With `passed_over` those
     /// that have nothing to give at the moment. None only when all are passed over.
     pub fn choose(&self, domain: &str, now: Timestamp, passed_over: &[Arc<Relay>]) -> Option<Arc<Relay>> {

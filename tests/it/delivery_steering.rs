@@ -33,6 +33,7 @@ on_both_engines!(
     a_new_sender_is_warmed_up_day_by_day,
     arms_stay_even_at_every_moment_of_a_throttled_and_paused_campaign,
     the_load_of_a_relay_in_trouble_moves_to_the_other,
+    a_sender_that_no_relay_is_for_is_told_and_waits_for_nobody,
     too_many_refusals_pause_the_campaign_and_a_resume_forgets_nobody,
     refusals_seen_by_several_processes_pause_the_campaign_together,
     letters_to_a_company_count_for_the_provider_that_keeps_its_mail,
@@ -430,6 +431,25 @@ async fn the_load_of_a_relay_in_trouble_moves_to_the_other(engine: Engine) {
     assert!(first >= 50 && second >= 50, "both took their part: {first}, {second}");
     assert_eq!(world.status().relays_in_trouble.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["dead"]);
     assert_eq!(world.campaign("autumn").paused, None);
+}
+
+async fn a_sender_that_no_relay_is_for_is_told_and_waits_for_nobody(engine: Engine) {
+    let mut world = World::new(engine).await;
+    world.import(&people(3));
+    for name in ["autumn", "winter"] {
+        world.draft(&campaign(name));
+    }
+    world.launch("autumn").unwrap();
+    let port = world.mailboxes.port();
+    let relay = format!("smtp = {{ host = \"127.0.0.1\", port = {port}, security = \"none\" }}");
+    world.settings(&format!("[[relays]]\nname = \"other\"\nsender_domains = [\"shop.example\"]\n{relay}"));
+    let refused = world.launch("winter").unwrap_err().to_string();
+    assert!(refused.contains("no relay") && refused.contains("example.org") && refused.contains("sender_domains"), "{refused}");
+    world.deliver_everything().await;
+    let paused = world.campaign("autumn").paused.unwrap();
+    assert!(paused.contains("no relay") && paused.contains("example.org"), "{paused}");
+    assert_eq!(world.counts("autumn").queued, 3);
+    world.close("autumn");
 }
 
 async fn too_many_refusals_pause_the_campaign_and_a_resume_forgets_nobody(engine: Engine) {
