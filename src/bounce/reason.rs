@@ -91,8 +91,8 @@ fn code_meaning(code: EnhancedCode, text: &str, hint: Option<BounceClass>) -> Op
         (5, _) => hint.unwrap_or(Block),
         (6, _) => Block,
         (7, 13) => Suspended,
-        // A policy code with the plain words of a missing mailbox.
-        (7, _) if hint == Some(Hard) => Hard,
+        // A policy code with the plain words of a missing mailbox. Of other things, too, is said that they do not exist: our records.
+        (7, _) if hint == Some(Hard) && contains_any(text, &A_MAILBOX) => Hard,
         (7, _) => Block,
         // x.0.x, x.1.0, x.2.0, x.2.1 and everything unregistered: the text decides.
         (2, 1) => match hint {
@@ -118,6 +118,20 @@ fn contains_any(text: &str, phrases: &[&str]) -> bool {
     phrases.iter().any(|phrase| text.contains(phrase))
 }
 
+/// What a mailbox is called.
+const A_MAILBOX: [&str; 10] = [
+    "user",
+    "mailbox",
+    "mail box",
+    "recipient",
+    "account",
+    "customer",
+    "no such address",
+    "address not found",
+    "unknown address",
+    "address unknown",
+];
+
 /// Words that tell, most telling group first. Lower case.
 const PHRASES: [(BounceClass, &[&str]); 8] = [
     // About us, though other words follow ("sender address rejected: domain not found").
@@ -128,6 +142,14 @@ const PHRASES: [(BounceClass, &[&str]); 8] = [
             "sender rejected",
             "sender verify",
             "sender domain",
+            "ptr record",
+            "reverse dns",
+            "spf record",
+            "spf check",
+            "dkim record",
+            "dkim key",
+            "dmarc record",
+            "helo",
             "spamhaus",
             "blacklist",
             "blocklist",
@@ -347,6 +369,11 @@ mod tests {
         check("4.0.0", "550 no such user", Hard);
         check("5.4.1", "550 5.4.1 Recipient address rejected: Access denied", Hard);
         check("5.7.1", "550 5.7.1 user unknown", Hard);
+        // Our own records are nobody's mailbox.
+        check("5.7.1", "550 5.7.1 Client host rejected: PTR record for 192.0.2.1 does not exist", Block);
+        check("5.7.23", "550 5.7.23 SPF record not found in DNS", Block);
+        check("5.7.26", "550 5.7.26 DMARC record of example.org does not exist", Block);
+        check("5.7.1", "550 5.7.1 the policy of this domain does not exist for you", Block);
         check("5.1.1", "550 5.1.1 rejected, listed at Spamhaus", Block);
         check("5.1.8", "553 Sender address rejected: Domain not found", Block);
         check("5.4.4", "Host or domain name not found", Suspended);

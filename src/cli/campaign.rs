@@ -296,6 +296,9 @@ fn show(lab: &Lab, campaign: &Stored, json: bool) -> anyhow::Result<()> {
     if let Some(reason) = &campaign.paused {
         println!("  paused: {reason}");
     }
+    if let Some(at) = campaign.cancelled_at {
+        println!("  cancelled {}: no letter leaves any more", at.round(jiff::Unit::Second).unwrap_or(at));
+    }
     println!("  list {}, variants differ in: {}", definition.list, definition.element);
     for (number, value) in (0u8..).zip(definition.shown_values()) {
         println!("    {} {value}", VariantNumber(number));

@@ -313,7 +313,8 @@ async fn ensure_open<'a>(relay: &RelaySettings, connection: &'a mut Option<Conne
 
 fn note_relay_fault(report: &mut BatchReport, fault: &SmtpFault) {
     if fault.judgement() == Judgement::SenderFault {
-        report.relay_refuses = Some(fault.to_string());
+        // It becomes the reason of a pause, beside the events.
+        report.relay_refuses = Some(conclude::without_machines(&fault.to_string()));
     } else {
         report.relay_trouble = Some(fault.to_string());
     }

@@ -160,6 +160,7 @@ fn a_campaign_is_written_checked_launched_and_steered_from_the_command_line() ->
     let cancelled = operator.succeeds(&["campaign", "cancel", "autumn-letter"])?;
     assert!(cancelled.contains("4 letters will not be sent"), "{cancelled}");
     assert!(operator.succeeds(&["campaign", "show", "autumn-letter"])?.contains("4 skipped: sending cancelled"));
+    assert!(operator.succeeds(&["campaign", "show", "autumn-letter"])?.contains("no letter leaves any more"));
     operator.succeeds(&["campaign", "close", "autumn-letter"])?;
     assert!(operator.succeeds(&["status"])?.contains("holds  autumn-letter"));
     let copied = operator.succeeds(&["backup", "copies/today"])?;

@@ -18,12 +18,18 @@ use crate::delivery::smtp::{Judgement, Outcome, Stage, is_goodbye, judge};
 /// asked all day.
 const BLOCKED_TRIES: u32 = 2;
 
+/// How often a letter is tried before it may be given up for its age: a campaign that was paused over a week-end, or may send in a few hours
+/// of the day only, has not been tried as long as it is old.
+const LEAST_TRIES: u32 = 5;
+
 /// Takes the relay's word for what became of a letter.
 pub(super) async fn conclude(post: &Post, mailing: Leased, outcome: Outcome, report: &mut BatchReport) {
     let attempt = attempt(&post.relay.name, &outcome);
     let verdict = match outcome {
         Outcome::Accepted { .. } => {
             report.accepted += 1;
+            // Whatever was the matter with a connection before is over.
+            report.relay_trouble = None;
             judged(post, Judged::Accepted, report);
             Verdict::Accepted
         }
@@ -76,7 +82,7 @@ fn attempt(relay: &str, outcome: &Outcome) -> Option<Attempt> {
 }
 
 /// A reply without the network addresses that relays like to name: the vault holds people, and no machine.
-fn without_machines(text: &str) -> String {
+pub(super) fn without_machines(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
     let mut rest = text;
     let of_address = |character: char| character.is_ascii_hexdigit() || matches!(character, '.' | ':');
@@ -122,7 +128,8 @@ type Refusal = (Stage, u16, Option<String>, String);
 fn refused(post: &Post, mailing: &Leased, (stage, code, enhanced, text): Refusal, report: &mut BatchReport) -> Verdict {
     let judgement = judge(stage, code, enhanced.as_deref(), &text);
     if judgement == Judgement::SenderFault && !matches!(stage, Stage::Rcpt | Stage::Dot) {
-        report.pause = Some(format!("the relay refuses our letters at {stage:?} with {code}: {text}"));
+        let text = without_machines(&text);
+        report.pause = Some(format!("the relay refuses our letters at {} with {code}: {text}", stage_word(stage)));
         return Verdict::Deferred { until: (post.now)(), reason: coded("block", code, enhanced.as_deref()) };
     }
     let class = match judgement {
@@ -154,7 +161,7 @@ fn coded(class: &str, code: u16, enhanced: Option<&str>) -> String {
 fn defer(post: &Post, mailing: &Leased, cause: Cause, reason: String, report: &mut BatchReport) -> Verdict {
     let now = (post.now)();
     let tried_for = mailing.first_attempt_at.map_or(SignedDuration::ZERO, |first| now.duration_since(first));
-    if tried_for >= post.give_up_after {
+    if tried_for >= post.give_up_after && mailing.attempts + 1 >= LEAST_TRIES {
         return Verdict::Failed { reason };
     }
     report.deferred += 1;

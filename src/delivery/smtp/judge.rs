@@ -79,6 +79,10 @@ const SENDER_TROUBLE: [&str; 24] = [
     "poor",
 ];
 
+/// Texts that mean our own address, whatever they quote of what was said of it: a mailbox asks back whether the sender exists, and tells the
+/// answer.
+const OUR_ADDRESS: [&str; 5] = ["sender verif", "verification failed for", "callout", "sender address rejected", "sender rejected"];
+
 /// Texts by which patience is asked for, in refusals for now.
 const PATIENCE: [&str; 4] = ["greylist", "graylist", "later", "deferred"];
 
@@ -87,11 +91,14 @@ const PATIENCE: [&str; 4] = ["greylist", "graylist", "later", "deferred"];
 /// Before RCPT nobody knows whom the letter is for, so a permanent refusal there is always ours.
 pub fn judge(stage: Stage, code: u16, enhanced: Option<&str>, text: &str) -> Judgement {
     let text = text.to_ascii_lowercase();
-    let enhanced = enhanced.and_then(subject_and_detail);
+    let enhanced = enhanced.or_else(|| code_at_the_end(&text)).and_then(subject_and_detail);
     if code < 500 {
         return if enhanced.is_some_and(refuses_sender_for_now) { Judgement::SenderFault } else { Judgement::Retry };
     }
     if !matches!(stage, Stage::Rcpt | Stage::Dot) {
+        return Judgement::SenderFault;
+    }
+    if OUR_ADDRESS.iter().any(|phrase| text.contains(phrase)) {
         return Judgement::SenderFault;
     }
     match enhanced {
@@ -145,9 +152,8 @@ fn by_text(stage: Stage, code: u16, enhanced: Option<(u16, u16)>, text: &str) ->
     if has(&SENDER_TROUBLE) {
         return Judgement::SenderFault;
     }
+    // Not even 551 and 553 ("user not local", "mailbox name not allowed", RFC 5321 §4.2.3): relays that take nothing from us say 553, too.
     match (stage, code, enhanced) {
-        // "User not local" and "mailbox name not allowed" (RFC 5321 §4.2.3).
-        (Stage::Rcpt, 551 | 553, None) => Judgement::AddressFault,
         (Stage::Rcpt, _, None | Some((0 | 1, _))) | (_, 552, _) => Judgement::MailboxFault,
         (Stage::Rcpt, 550, Some((5, _))) => Judgement::MailboxFault,
         _ => Judgement::SenderFault,
@@ -157,6 +163,11 @@ fn by_text(stage: Stage, code: u16, enhanced: Option<(u16, u16)>, text: &str) ->
 /// Deferrals that more letters would only make worse: Gmail x.7.23 to x.7.40 and Microsoft's rate and reputation codes.
 fn refuses_sender_for_now(code: (u16, u16)) -> bool {
     matches!(code, (7, 23..=40 | 500..=799))
+}
+
+/// `… (#5.7.1)`, where some servers write it.
+fn code_at_the_end(text: &str) -> Option<&str> {
+    text.trim_end().strip_suffix(')')?.rsplit_once("(#").map(|(_, code)| code)
 }
 
 fn subject_and_detail(enhanced: &str) -> Option<(u16, u16)> {
@@ -194,7 +205,6 @@ mod tests {
             (Stage::Rcpt, 550, Some("5.2.1"), "The account does not exist", AddressFault),
             (Stage::Rcpt, 550, Some("5.4.1"), "Recipient address rejected: Access denied", AddressFault),
             (Stage::Rcpt, 550, Some("5.5.0"), "Requested action not taken: mailbox unavailable, user unknown", AddressFault),
-            (Stage::Rcpt, 553, None, "not allowed", AddressFault),
             (Stage::Dot, 550, Some("5.1.1"), "User unknown", AddressFault),
             (Stage::Rcpt, 550, Some("5.7.17"), "Mailbox owner has changed", AddressFault),
             // Mailboxes.
@@ -204,11 +214,22 @@ mod tests {
             (Stage::Rcpt, 550, Some("5.7.13"), "user account disabled", MailboxFault),
             (Stage::Rcpt, 550, Some("5.7.133"), "sender not authenticated for group", MailboxFault),
             (Stage::Rcpt, 550, None, "Requested action not taken", MailboxFault),
+            (Stage::Rcpt, 553, None, "not allowed", MailboxFault),
+            (Stage::Rcpt, 551, None, "not here", MailboxFault),
             (Stage::Rcpt, 550, Some("5.4.4"), "Unable to route", MailboxFault),
             (Stage::Rcpt, 550, Some("5.0.0"), "quota exceeded", MailboxFault),
             // Us.
             (Stage::Rcpt, 550, Some("5.1.8"), "sender domain does not exist", SenderFault),
             (Stage::Rcpt, 550, Some("5.7.1"), "relaying denied", SenderFault),
+            (Stage::Rcpt, 553, None, "sorry, that domain isn't in my list of allowed rcpthosts (#5.7.1)", SenderFault),
+            (
+                Stage::Rcpt,
+                550,
+                None,
+                "Verification failed for <bounce> Called: 192.0.2.1 Sent: RCPT TO Response: 550 5.1.1 User unknown Sender verify failed",
+                SenderFault,
+            ),
+            (Stage::Rcpt, 550, Some("5.1.0"), "Sender address rejected: undeliverable address: no such user", SenderFault),
             (Stage::Rcpt, 554, None, "blocked using a blocklist", SenderFault),
             (Stage::Dot, 550, Some("5.7.26"), "unauthenticated", SenderFault),
             (Stage::Dot, 550, Some("5.7.40"), "no DMARC record", SenderFault),

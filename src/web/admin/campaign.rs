@@ -247,6 +247,10 @@ fn warnings(campaign: &Campaign, known: &Known) -> Vec<Warning> {
     if let Some(reason) = &campaign.paused {
         warnings.push(warning(Tone::Warn, format!("Nothing is sent for the moment: {reason}")));
     }
+    if let Some(at) = campaign.cancelled_at {
+        let text = format!("Sending was cancelled {}: no letter leaves any more. What was sent is measured.", moment(at));
+        warnings.push(warning(Tone::Warn, text));
+    }
     if campaign.state == State::Draft
         && campaign.definition.newsletter.body == (Body { format: BodyFormat::Markdown, source: String::new() })
     {
