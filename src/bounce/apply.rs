@@ -8,7 +8,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::bounce::{BounceClass, Returned, ReturnedKind, read};
+use crate::bounce::{BounceClass, Returned, ReturnedKind, TokenPlace, read};
 use crate::db::{DbResult, VaultDb};
 use crate::delivery::mailing::{Found, OutcomeKind};
 use crate::delivery::store as deliveries;
@@ -82,8 +82,7 @@ impl std::fmt::Display for Applied {
 /// A database failure; nothing was changed then, and the message should be tried again.
 pub fn apply(vault: &VaultDb, keys: &Keys, message: &[u8], recipients: &[String], now: Timestamp, mint: Mint) -> DbResult<Applied> {
     let returned = read(message);
-    let by_mail = recipients.iter().find_map(|address| token_at(address, 'u')).and_then(|token| pseudonym(keys, Kind::Unsubscribe, &token));
-    if let Some(pseudonym) = by_mail {
+    if let Some(pseudonym) = by_mail(keys, &returned, recipients) {
         // Whatever is written to this address asks for the same; automatic answers to it do not.
         if !matches!(returned.kind, ReturnedKind::AutoReply | ReturnedKind::Challenge) {
             return record(vault, Some(pseudonym), Change::Unsubscribe, now, mint);
@@ -142,6 +141,21 @@ fn record(vault: &VaultDb, pseudonym: Option<Pseudonym>, change: Change, now: Ti
 
 fn add(conn: &mut crate::db::VaultConn, found: &Found, kind: OutcomeKind, reason: &str, now: Timestamp, mint: Mint) -> DbResult<bool> {
     deliveries::add_outcome(conn, found, kind, reason, now, EventId::from_bytes(mint()))
+}
+
+/// Whose letters end because the message came to the address that our letters offer for it. A pipe may tell no address: the headers do then,
+/// but not of what came to a return path.
+fn by_mail(keys: &Keys, returned: &Returned, recipients: &[String]) -> Option<Pseudonym> {
+    let open = |token: &str| pseudonym(keys, Kind::Unsubscribe, token);
+    if let Some(token) = recipients.iter().find_map(|address| token_at(address, 'u')) {
+        return open(&token);
+    }
+    let at = |place| returned.candidates.iter().filter(move |candidate| candidate.place == place);
+    let is_returned = recipients.iter().any(|address| token_at(address, 'b').is_some()) || at(TokenPlace::Recipient).next().is_some();
+    if is_returned {
+        return None;
+    }
+    at(TokenPlace::UnsubscribeRecipient).find_map(|candidate| open(&candidate.token))
 }
 
 /// The first token that is really ours: from the address it came to, then from the places the message offers.

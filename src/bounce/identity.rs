@@ -16,6 +16,8 @@ const CANDIDATES_MAX: usize = 16;
 pub enum TokenPlace {
     /// The address the message was delivered to: our return path `b+TOKEN@…`.
     Recipient,
+    /// The same, where it is what our letters offer for no more of them: `u+TOKEN@…`.
+    UnsubscribeRecipient,
     /// The report's Original-Envelope-Id (RFC 3461).
     EnvelopeId,
     /// The return path of the returned letter.
@@ -54,7 +56,8 @@ pub(super) fn candidates(mail: &Mail<'_>, envelope_id: Option<&str>) -> Vec<Toke
     let mut found = Vec::new();
     for name in RECIPIENT_HEADERS {
         for value in mail.headers(name) {
-            add(&mut found, return_path_tokens(&value), TokenPlace::Recipient);
+            add(&mut found, address_tokens(&value, 'b'), TokenPlace::Recipient);
+            add(&mut found, address_tokens(&value, 'u'), TokenPlace::UnsubscribeRecipient);
         }
     }
     add(&mut found, tokens(envelope_id.unwrap_or_default()), TokenPlace::EnvelopeId);
@@ -83,22 +86,18 @@ fn add(found: &mut Vec<TokenCandidate>, tokens: Vec<String>, place: TokenPlace) 
 
 /// The token in an envelope recipient, for a listener to authenticate before it accepts the mail; lower case.
 pub fn return_path_token(address: &str) -> Option<String> {
-    return_path_tokens(address).into_iter().next()
+    address_tokens(address, 'b').into_iter().next()
 }
 
-/// Tokens in addresses `b+TOKEN@…`, also where a forwarder wrapped them (`prvs=1234=b+TOKEN@…`, `SRS0=…=b+TOKEN@…`).
-fn return_path_tokens(text: &str) -> Vec<String> {
-    runs(text)
-        .filter(|(before, token)| is_token(token) && is_return_path_prefix(before))
-        .map(|(_, token)| token.to_ascii_lowercase())
-        .collect()
+/// Tokens in addresses `b+TOKEN@…`, or those of another letter, also where a forwarder wrapped them (`prvs=1234=b+TOKEN@…`,
+/// `SRS0=…=b+TOKEN@…`).
+fn address_tokens(text: &str, letter: char) -> Vec<String> {
+    runs(text).filter(|(before, token)| is_token(token) && is_prefix(before, letter)).map(|(_, token)| token.to_ascii_lowercase()).collect()
 }
 
-fn is_return_path_prefix(before: &str) -> bool {
-    match before.strip_suffix("b+").or_else(|| before.strip_suffix("B+")) {
-        Some(rest) => !rest.ends_with(|letter: char| letter.is_ascii_alphanumeric()),
-        None => false,
-    }
+fn is_prefix(before: &str, letter: char) -> bool {
+    let rest = before.strip_suffix('+').and_then(|before| before.strip_suffix(|last: char| last.eq_ignore_ascii_case(&letter)));
+    rest.is_some_and(|rest| !rest.ends_with(|letter: char| letter.is_ascii_alphanumeric()))
 }
 
 fn tokens(text: &str) -> Vec<String> {
@@ -130,7 +129,7 @@ mod tests {
 
     fn check(text: &str, found: bool) {
         let expected: Vec<String> = if found { vec![TOKEN.to_owned()] } else { Vec::new() };
-        assert_eq!(return_path_tokens(&text.replace("TOKEN", TOKEN)), expected, "{text}");
+        assert_eq!(address_tokens(&text.replace("TOKEN", TOKEN), 'b'), expected, "{text}");
     }
 
     #[test]
@@ -140,7 +139,7 @@ mod tests {
         check("prvs=1234abcdef=b+TOKEN@bounce.example", true);
         check("SRS0=HHH=TT=bounce.example=b+TOKEN@forward.example", true);
         assert_eq!(return_path_token(&format!("b+{TOKEN}@x.example")).as_deref(), Some(TOKEN));
-        assert_eq!(return_path_tokens(&format!("B+{}@X.EXAMPLE", TOKEN.to_uppercase())), [TOKEN]);
+        assert_eq!(address_tokens(&format!("B+{}@X.EXAMPLE", TOKEN.to_uppercase()), 'b'), [TOKEN]);
     }
 
     #[test]
@@ -152,6 +151,7 @@ mod tests {
         check(&format!("b+{}w@bounce.example", &TOKEN[..51]), false);
         check("", false);
         check("b+é TOKEN", false);
+        check("u+TOKEN@bounce.example", false);
     }
 
     #[test]

@@ -19,6 +19,7 @@ on_both_engines!(
     a_report_with_a_forged_token_changes_nothing,
     a_report_is_matched_by_the_returned_headers_when_the_address_tells_nothing,
     a_mail_to_the_unsubscribe_address_unsubscribes,
+    a_mail_to_the_unsubscribe_address_unsubscribes_through_a_pipe_that_tells_no_address,
     an_automatic_answer_changes_nothing,
     a_complaint_ends_the_letters,
     the_listener_takes_only_mail_with_a_genuine_token,
@@ -110,6 +111,31 @@ async fn a_mail_to_the_unsubscribe_address_unsubscribes(engine: Engine) {
     assert_eq!(world.returned(&address, &mail), Applied::Unsubscribed { new: false });
     assert_eq!(world.person("p1@example.org").suppressed, Some(Suppression::Unsubscribed));
     assert_eq!((sum(&world, Tally::Unsubscribed), sum(&world, Tally::Delivered)), (1, 6));
+}
+
+async fn a_mail_to_the_unsubscribe_address_unsubscribes_through_a_pipe_that_tells_no_address(engine: Engine) {
+    let world = sent(engine).await;
+    let address = |person: usize| format!("u+{}@{BOUNCES}", world.letter_to(&format!("p{person}@example.org")).unsubscribe_token());
+    let mail = |header: &str, address: &str, subject: &str| {
+        format!("From: somebody@example.org\r\n{header}: <{address}>\r\nSubject: {subject}\r\n\r\n\r\n")
+    };
+    assert_eq!(world.piped(&mail("To", &address(0), "unsubscribe")), Applied::Unsubscribed { new: true });
+    assert_eq!(world.piped(&mail("To", &address(0), "unsubscribe")), Applied::Unsubscribed { new: false });
+    // Whatever is written to it, wherever the mail server notes it, and when the pipe tells an address of the server's own.
+    assert_eq!(world.piped(&mail("Delivered-To", &address(1), "Enough")), Applied::Unsubscribed { new: true });
+    let shouted = address(2).to_uppercase();
+    assert_eq!(world.returned("letterlab@localhost", &mail("X-Original-To", &shouted, "")), Applied::Unsubscribed { new: true });
+    for person in 0..3 {
+        assert_eq!(world.person(&format!("p{person}@example.org")).suppressed, Some(Suppression::Unsubscribed), "{person}");
+    }
+    // An automatic answer asks for nothing, nor does what came to a return path or has a token of another kind.
+    let away = mail("To", &address(3), "Out of office").replacen("Subject", "Auto-Submitted: auto-replied\r\nSubject", 1);
+    assert!(matches!(world.piped(&away), Applied::Noted { .. }));
+    let letter = world.letter_to("p4@example.org");
+    assert_eq!(world.returned(&letter.return_path, &mail("To", &address(4), "Hello")), Applied::NotUnderstood);
+    assert_eq!(world.piped(&mail("To", &format!("u+{}@{BOUNCES}", letter.bounce_token()), "Hello")), Applied::NotUnderstood);
+    assert!((3..6).all(|person| world.person(&format!("p{person}@example.org")).suppressed.is_none()));
+    assert_eq!(sum(&world, Tally::Unsubscribed), 3);
 }
 
 async fn an_automatic_answer_changes_nothing(engine: Engine) {

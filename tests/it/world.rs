@@ -385,6 +385,11 @@ impl World {
         apply(&self.lab.vault, &self.lab.keys, message.as_bytes(), &[recipient.to_owned()], self.now(), clock::fresh).unwrap()
     }
 
+    /// The same through a mail server's pipe that does not tell to which address.
+    pub fn piped(&self, message: &str) -> Applied {
+        apply(&self.lab.vault, &self.lab.keys, message.as_bytes(), &[], self.now(), clock::fresh).unwrap()
+    }
+
     // --- accidents --------------------------------------------------------------------------------------------------------
 
     /// Makes the databases go away or come back; only PostgreSQL can. This world's own connections are gone then, too: restart it.
