@@ -49,7 +49,7 @@ pub struct Standing {
     pub letters: Vec<Letter>,
 }
 
-/// How the person with this address stands, with every letter to them and every try; none when nobody has it.
+/// How the person with this address, in capitals or without, stands, with every letter to them and every try; none when nobody has it.
 ///
 /// # Errors
 /// When a database cannot be read.

@@ -175,8 +175,10 @@ pub trait Room: Send + Sync + 'static {
 impl Room for Vault {
     const NAME: &'static str = "vault";
     const FORGETS: bool = true;
-    const MIGRATIONS: &'static [Step] =
-        &[Step { name: "2026-11-22-000000_foundation", up: include_str!("../../migrations/vault/2026-11-22-000000_foundation/up.sql") }];
+    const MIGRATIONS: &'static [Step] = &[
+        Step { name: "2026-11-22-000000_foundation", up: include_str!("../../migrations/vault/2026-11-22-000000_foundation/up.sql") },
+        Step { name: "2026-11-23-000000_spellings", up: include_str!("../../migrations/vault/2026-11-23-000000_spellings/up.sql") },
+    ];
 }
 
 impl Room for Ledger {

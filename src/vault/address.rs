@@ -58,6 +58,12 @@ impl EmailAddress {
         &self.text
     }
 
+    /// The address without capitals, those of ASCII only: hardly any mail server tells them apart, and no person does. It tells who is one
+    /// person; mail goes to the address as it was given.
+    pub fn folded(&self) -> String {
+        self.text.to_ascii_lowercase()
+    }
+
     /// The domain in lower-case A-labels.
     pub fn domain(&self) -> &str {
         self.text.get(self.at + 1..).unwrap_or_default()
@@ -187,6 +193,7 @@ mod tests {
             assert_eq!(address.needs_smtputf8(), !kept.is_ascii());
             assert_eq!(EmailAddress::parse(address.reveal()), Ok(address.clone()), "normal form is stable");
         }
+        assert_eq!(EmailAddress::parse("ÄnnA@Example.COM").unwrap().folded(), "Änna@example.com", "as the databases fold");
     }
 
     #[test]

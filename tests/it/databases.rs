@@ -24,6 +24,7 @@ struct Word {
 on_both_engines!(
     a_database_newer_than_the_program_is_refused_with_what_to_do,
     several_processes_may_start_at_once_on_nothing,
+    what_one_spelling_of_an_address_forbade_forbids_all_after_an_upgrade,
     a_second_process_sees_what_the_first_did,
     what_need_not_wait_for_the_disk_is_whole_and_leaves_no_trace_of_its_haste,
 );
@@ -37,6 +38,25 @@ async fn a_database_newer_than_the_program_is_refused_with_what_to_do(engine: En
         assert!(message.contains(name) && message.contains("29991231000000"), "{message}");
         assert!(message.contains("start the newer Letterlab, or restore a backup"), "{message}");
     }
+}
+
+async fn what_one_spelling_of_an_address_forbade_forbids_all_after_an_upgrade(engine: Engine) {
+    let world = World::new(engine).await;
+    world.import(&people(4));
+    world.spell("p0@example.org", "P0@example.org", 1);
+    world.spell("p1@example.org", "P1@example.org", 2);
+    // As it was before: each row for itself.
+    world
+        .sql(Room::Vault, "DROP INDEX IF EXISTS subscriber_spelt; DELETE FROM __diesel_schema_migrations WHERE version = '20261123000000'");
+    for (address, reason) in [("p0@example.org", "unsubscribed"), ("P1@example.org", "complaint"), ("p1@example.org", "complaint")] {
+        let who = format!("SELECT id, '{reason}', 1 FROM subscriber WHERE address = '{address}'");
+        world.sql(Room::Vault, &format!("INSERT INTO suppression {who}"));
+    }
+    let (upgraded, _background) = world.another_process().unwrap();
+    let suppressed = upgraded.vault.read(store::people_count).unwrap();
+    assert_eq!(suppressed, (6, 4));
+    assert_eq!(world.person("P0@example.org").suppressed, Some(Suppression::Unsubscribed));
+    assert_eq!(world.person("p2@example.org").suppressed, None);
 }
 
 async fn several_processes_may_start_at_once_on_nothing(engine: Engine) {

@@ -390,6 +390,20 @@ impl World {
         apply(&self.lab.vault, &self.lab.keys, message.as_bytes(), &[], self.now(), clock::fresh).unwrap()
     }
 
+    /// Puts a person on their lists a second time, their address in other capitals, as imports of old did.
+    pub fn spell(&self, address: &str, spelt: &str, number: u8) {
+        let id = letterlab::ids::SubscriberId::from_bytes([number; 16]);
+        self.sql(
+            Room::Vault,
+            &format!(
+                "INSERT INTO subscriber SELECT '{id}', '{spelt}', provider, needs_smtputf8, attributes, recording, consent_source, \
+                 consent_at, created_at, updated_at FROM subscriber WHERE address = '{address}'; \
+                 INSERT INTO membership SELECT list_id, '{id}', joined_at FROM membership \
+                 WHERE subscriber_id = (SELECT id FROM subscriber WHERE address = '{address}')"
+            ),
+        );
+    }
+
     // --- accidents --------------------------------------------------------------------------------------------------------
 
     /// Makes the databases go away or come back; only PostgreSQL can. This world's own connections are gone then, too: restart it.

@@ -157,30 +157,52 @@ pub fn people_of_list(conn: &mut VaultConn, name: &str, after: &str, limit: i64)
         .collect()
 }
 
-/// The person with this address.
+/// The person with this address, spelt so or else in other capitals.
 pub fn person_by_address(conn: &mut VaultConn, address: &EmailAddress) -> DbResult<Option<Person>> {
-    let id: Option<String> =
-        subscriber::table.filter(subscriber::address.eq(address.reveal())).select(subscriber::id).first(conn.sql()).optional()?;
-    match id {
-        None => Ok(None),
-        Some(id) => {
-            let id = read("a subscriber id", &id)?;
-            Ok(people_by_id(conn, &[id])?.remove(&id))
-        }
-    }
+    let mut people = people_spelt(conn, address)?;
+    let place = people.iter().position(|person| person.address == *address).unwrap_or_default();
+    Ok((place < people.len()).then(|| people.swap_remove(place)))
 }
 
-diesel::define_sql_function! {
-    /// Without capitals; SQLite knows those of ASCII only.
-    fn lower(text: diesel::sql_types::Text) -> diesel::sql_types::Text;
-}
-
-/// Everybody with this address, in capitals or without: hardly any mail server tells them apart, and no person does. Looks through all.
+/// Everybody with this address, in capitals or without, in order of their ids. Imports make no second one, those of old did.
 pub fn people_spelt(conn: &mut VaultConn, address: &EmailAddress) -> DbResult<Vec<Person>> {
-    let ids: Vec<String> =
-        subscriber::table.filter(lower(subscriber::address).eq(lower(address.reveal()))).select(subscriber::id).load(conn.sql())?;
+    let ids = ids_spelt(conn, &[address.folded()])?;
     let ids: Vec<SubscriberId> = ids.iter().map(|id| read("a subscriber id", id)).collect::<DbResult<_>>()?;
-    Ok(people_by_id(conn, &ids)?.into_values().collect())
+    let mut people = people_by_id(conn, &ids)?;
+    Ok(ids.iter().filter_map(|id| people.remove(id)).collect())
+}
+
+/// Most addresses looked up at once: of more, PostgreSQL would rather read everybody.
+const SPELLINGS_AT_ONCE: usize = 5_000;
+
+/// Those without capitals are in the index of addresses; only the others, which are few in most lists, in one of their own.
+const SPELT: &str = "SELECT id FROM subscriber WHERE address IN (SELECT value FROM json_each(?)) \
+     UNION ALL SELECT id FROM subscriber INDEXED BY subscriber_spelt \
+     WHERE lower(address) IN (SELECT value FROM json_each(?)) AND address <> lower(address)";
+/// `OFFSET 0` keeps PostgreSQL from reading everybody: it cannot know how few an address has. Its lower-case letters, too, are ASCII's here.
+const SPELT_OF_ARRAY: &str = "SELECT id FROM subscriber WHERE address = ANY (?) \
+     UNION ALL SELECT spelt.id FROM unnest(?::text[]) AS wanted (folded) CROSS JOIN LATERAL \
+     (SELECT id FROM subscriber WHERE lower(address COLLATE \"C\") = wanted.folded AND address <> lower(address COLLATE \"C\") OFFSET 0) \
+     AS spelt";
+
+/// The ids of all whose addresses are these but for capitals, in their order. The addresses are [`EmailAddress::folded`], each once.
+pub(super) fn ids_spelt(conn: &mut VaultConn, folded: &[String]) -> DbResult<Vec<String>> {
+    let mut ids = Vec::new();
+    for some in folded.chunks(SPELLINGS_AT_ONCE) {
+        let found: Vec<String> = match conn.sql() {
+            AnyConnection::Sqlite(sqlite) => {
+                let json = serde_json::to_string(some).map_err(|_| DbError::unreadable("texts", "something else"))?;
+                Fixed::<Text>::new(SPELT, [Value::Text(&json), Value::Text(&json)]).load(sqlite)?
+            }
+            AnyConnection::Postgres(postgres) => {
+                let texts: Vec<&str> = some.iter().map(String::as_str).collect();
+                Fixed::<Text>::new(SPELT_OF_ARRAY, [Value::Texts(texts.clone()), Value::Texts(texts)]).load(postgres)?
+            }
+        };
+        ids.extend(found);
+    }
+    ids.sort_unstable();
+    Ok(ids)
 }
 
 /// Why people may not be mailed; of several reasons the one that says most: what they did themselves says more than what happened to
@@ -227,10 +249,29 @@ fn person((id, address, attributes, recording): PersonRow, suppressed: Option<Su
     })
 }
 
-/// No more letters to this person, for this reason. Saying it twice changes nothing. Answers whether it was new.
+/// No more letters to this person, for this reason, however their address is spelt: the same mailbox may be there twice. Saying it twice
+/// changes nothing. Answers whether it was new.
 pub fn suppress(conn: &mut VaultConn, id: SubscriberId, reason: Suppression, now: Timestamp) -> DbResult<bool> {
-    let row =
-        (suppression::subscriber_id.eq(id.to_string()), suppression::reason.eq(reason.as_str()), suppression::at.eq(now.as_millisecond()));
+    let key = id.to_string();
+    let address: Option<String> = subscriber::table.find(&key).select(subscriber::address).first(conn.sql()).optional()?;
+    let mut ids = match address {
+        Some(address) => ids_spelt(conn, &[address.to_ascii_lowercase()])?,
+        None => Vec::new(),
+    };
+    // Also where the address has changed in between.
+    if !ids.contains(&key) {
+        ids.push(key);
+    }
+    let mut is_new = false;
+    for id in &ids {
+        is_new |= suppress_row(conn, id, reason, now)?;
+    }
+    Ok(is_new)
+}
+
+/// Of one row alone: whoever calls it has all that are spelt like it. Answers whether it was new.
+pub(super) fn suppress_row(conn: &mut VaultConn, id: &str, reason: Suppression, now: Timestamp) -> DbResult<bool> {
+    let row = (suppression::subscriber_id.eq(id), suppression::reason.eq(reason.as_str()), suppression::at.eq(now.as_millisecond()));
     let insert = diesel::insert_into(suppression::table).values(row);
     let changed = match conn.sql() {
         AnyConnection::Sqlite(sqlite) => insert.on_conflict_do_nothing().execute(sqlite)?,
