@@ -17,6 +17,8 @@ on_both_engines!(
     a_list_written_out_imports_back_unchanged,
     who_unsubscribed_stays_unsubscribed_when_imported_again,
     who_is_suppressed_by_hand_gets_no_letter_until_that_is_taken_back,
+    an_address_in_other_capitals_is_the_same_person,
+    who_is_on_a_list_in_two_spellings_is_let_go_by_either,
 );
 
 async fn a_file_is_imported_and_every_line_accounted_for(engine: Engine) {
@@ -173,7 +175,7 @@ async fn who_is_suppressed_by_hand_gets_no_letter_until_that_is_taken_back(engin
     assert!(matches!(refused, persons::PersonError::Theirs(Suppression::Unsubscribed)), "{refused}");
     assert!(persons::suppress(&world.lab, &other).unwrap(), "what was by hand was taken back all the same");
     // The same mailbox, spelt otherwise.
-    world.import("email\nP3@example.org\n");
+    world.spell("p3@example.org", "P3@example.org", 3);
     assert!(persons::suppress(&world.lab, &"p3@Example.ORG".parse_address()).unwrap());
     for spelt in ["p3@example.org", "P3@example.org"] {
         assert!(!persons::letters_to(&world.lab, &spelt.parse_address()).unwrap().unwrap().may_be_mailed, "{spelt}");
@@ -184,6 +186,67 @@ async fn who_is_suppressed_by_hand_gets_no_letter_until_that_is_taken_back(engin
     }
     let nobody = persons::suppress(&world.lab, &"who@example.org".parse_address());
     assert_eq!(nobody.unwrap_err().to_string(), "nobody has this address");
+}
+
+async fn an_address_in_other_capitals_is_the_same_person(engine: Engine) {
+    let mut world = World::with_campaign_sent(engine, &people(4), &campaign("autumn")).await;
+    world.unsubscribe(&world.letter_to("p1@example.org"));
+    let report = world.import("email,first_name\nP1@example.org,Other\nP2@Example.org,Changed\n");
+    assert!(report.adds_up());
+    assert_eq!((report.added, report.updated), (0, 2));
+    let p2 = world.person("p2@example.org");
+    assert_eq!((p2.attributes["first_name"].as_str(), p2.address.reveal()), ("Changed", "p2@example.org"));
+    let standing = persons::letters_to(&world.lab, &"P1@example.org".parse_address()).unwrap().unwrap();
+    assert_eq!((standing.may_be_mailed, standing.letters.len()), (false, 1), "found in any spelling");
+    world.draft(&campaign("winter"));
+    world.launch("winter").unwrap();
+    world.deliver_everything().await;
+    assert_eq!((world.counts("winter").enrolled, world.mailboxes.offers("P1@example.org")), (3, 0));
+
+    // Two spellings in one file, on either side of the capitals' and the others' place in order; only letters of ASCII are one.
+    let report = world.import("email,first_name\nNew@example.org,One\nother@example.org,Two\nnew@example.org,Three\n");
+    assert_eq!((report.added, report.updated, report.repeated), (2, 0, 1));
+    assert_eq!(world.person("nEW@example.org").attributes["first_name"], "Three", "the later line");
+    let report = world.import("email\nÄnne@example.org\nänne@example.org\nÄNNE@example.org\n");
+    assert_eq!((report.added, report.repeated), (2, 1));
+    assert_eq!(world.lab.vault.read(roster::people_count).unwrap().0, 8);
+    let suppressed = world.import("email,suppression\nNEW@example.org,complaint\n");
+    assert_eq!((suppressed.added, suppressed.updated), (0, 1));
+    assert_eq!(world.person("new@example.org").suppressed, Some(Suppression::Complaint));
+}
+
+async fn who_is_on_a_list_in_two_spellings_is_let_go_by_either(engine: Engine) {
+    let mut world = World::new(engine).await;
+    world.import(&people(5));
+    for (number, spelt) in ["p0@example.org", "p1@example.org", "p2@example.org", "p3@example.org"].into_iter().enumerate() {
+        world.spell(spelt, &spelt.to_uppercase().replace("EXAMPLE.ORG", "example.org"), u8::try_from(number).unwrap());
+    }
+    world.draft(&campaign("autumn"));
+    world.launch("autumn").unwrap();
+    world.deliver_everything().await;
+    assert_eq!(world.counts("autumn").enrolled, 9, "as they are");
+    world.unsubscribe(&world.letter_to("P0@example.org"));
+    let returned = world.letter_to("p1@example.org");
+    world.returned(&returned.return_path, &crate::mailboxes::delivery_report(&returned, "5.1.1", "550 5.1.1 user unknown"));
+    world.import("email,suppression\np2@example.org,complaint\n");
+    for (name, reason) in [("0", Suppression::Unsubscribed), ("1", Suppression::HardBounce), ("2", Suppression::Complaint)] {
+        for letter in ["p", "P"] {
+            assert_eq!(world.person(&format!("{letter}{name}@example.org")).suppressed, Some(reason), "{letter}{name}");
+        }
+    }
+    // Each line means the row that is spelt so, while there are two.
+    let report = world.import("email,first_name\nP3@example.org,Capital\np3@example.org,Small\n");
+    assert_eq!((report.added, report.updated, report.repeated), (0, 1, 1));
+    for (address, name) in [("P3@example.org", "Capital"), ("p3@example.org", "Small")] {
+        let person = world.person(address);
+        assert_eq!((person.attributes["first_name"].as_str(), person.suppressed), (name, None));
+    }
+    // Nobody comes to another list twice.
+    for (address, updated) in [("P3@example.org", 1), ("p3@example.org", 0)] {
+        let report = world.import_into("other", &format!("email\n{address}\n")).unwrap();
+        assert_eq!((report.added, report.updated), (0, updated), "{address}");
+    }
+    assert_eq!(world.lab.vault.read(|conn| roster::eligible_count(conn, "other")).unwrap(), 1);
 }
 
 fn exported(world: &World) -> String {

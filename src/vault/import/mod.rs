@@ -179,7 +179,7 @@ fn count<'a>(report: &mut ImportReport, seen: &mut Seen, changed: impl Iterator<
     for (person, change) in changed {
         report.needing_smtputf8 += u64::from(person.address.needs_smtputf8());
         match change {
-            _ if !seen.is_first(person.address.reveal()) => report.repeated += 1,
+            _ if !seen.is_first(&person.address.folded()) => report.repeated += 1,
             Change::Added => report.added += 1,
             Change::Updated => report.updated += 1,
             Change::Unchanged => report.unchanged += 1,

@@ -26,7 +26,7 @@ const BYTES_MOST: u64 = 8_000_000;
 /// Lines read together.
 #[derive(Default)]
 pub(super) struct Run {
-    /// In order of their addresses; of lines with one address the later comes later.
+    /// In order of their addresses, capitals or not; of lines with one address the later comes later.
     pub(super) people: Vec<IncomingPerson>,
     /// In order of their lines.
     pub(super) refusals: Vec<Refusal>,
@@ -72,7 +72,7 @@ fn read_run<R: Read>(records: &mut Records<R>, columns: &Columns, options: &Impo
     }
     run.bytes = records.bytes();
     // Stable, so that of lines with one address the later comes later.
-    run.people.sort_by(|one, other| one.address.cmp(&other.address));
+    run.people.sort_by_cached_key(|person| person.address.folded());
     Ok(run)
 }
 

@@ -1,7 +1,8 @@
 //! Many people at once: what an import writes, a chunk in one transaction.
 //!
 //! Both engines write fastest at the end of an index, so people are written in order of their addresses and ids are handed out in
-//! the same order. A person's newer choice is never overwritten by an older file: consent counts by the date it was given.
+//! the same order. A person's newer choice is never overwritten by an older file: consent counts by the date it was given. An address in
+//! other capitals is the same person, whose address stays as it was first given.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -12,10 +13,11 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
 use super::domain::note_domains;
+use super::people::{ids_spelt, suppress_row};
 use crate::db::{AnyConnection, DbError, DbResult, VaultConn};
 use crate::vault::address::{EmailAddress, OTHER, may_have_mailboxes, provider};
 use crate::vault::people::{Consent, NOT_STATED, Suppression};
-use crate::vault::schema::{consent, list, list_field, membership, subscriber, suppression};
+use crate::vault::schema::{consent, list, list_field, membership, subscriber};
 
 /// A person as a file states them.
 #[derive(Debug, Clone)]
@@ -85,11 +87,13 @@ const VALUES_AT_ONCE: usize = 5_000;
 /// A person as stored, and what this chunk made of them.
 struct Stored<'a> {
     id: String,
+    address: Cow<'a, str>,
     attributes: Fields<'a>,
     recording: Cow<'a, str>,
     consent_source: Cow<'a, str>,
     consent_at: i64,
-    fresh: bool,
+    /// Where to, when they are new.
+    fresh: Option<&'a EmailAddress>,
     dirty: bool,
 }
 
@@ -138,10 +142,11 @@ pub fn upsert(
     mint: &mut dyn FnMut() -> String,
     now: Timestamp,
 ) -> DbResult<Vec<Change>> {
-    let mut order: Vec<(usize, &IncomingPerson)> = incoming.iter().enumerate().collect();
+    let mut order: Vec<(String, usize, &IncomingPerson)> =
+        incoming.iter().enumerate().map(|(index, person)| (person.address.folded(), index, person)).collect();
     // Stable: of rows with one address the later still comes later.
-    order.sort_by(|(_, one), (_, other)| one.address.cmp(&other.address));
-    let groups: Vec<&[(usize, &IncomingPerson)]> = order.chunk_by(|(_, one), (_, other)| one.address == other.address).collect();
+    order.sort_by(|(one, ..), (other, ..)| one.cmp(other));
+    let groups: Vec<&[(String, usize, &IncomingPerson)]> = order.chunk_by(|(one, ..), (other, ..)| one == other).collect();
 
     let mut known = load_known(conn, &groups)?;
     let lists = resolve_lists(conn, incoming, mint, now)?;
@@ -154,26 +159,34 @@ pub fn upsert(
     let mut superseded = Vec::new();
     let mut fields: HashSet<(&str, &str)> = HashSet::new();
     let mut last_fields: Option<(&str, &IncomingPerson)> = None;
-    let mut people = Vec::with_capacity(groups.len());
+    let mut people: Vec<Stored<'_>> = Vec::with_capacity(groups.len());
     let mut joined: Vec<(usize, &str)> = Vec::with_capacity(groups.len());
     let mut suppressions = Vec::new();
     for group in &groups {
-        let Some((_, first)) = group.first() else { continue };
-        let mut stored = match known.remove(first.address.reveal()) {
-            Some(stored) => stored,
-            None => new_person(first, unstated, ids.next().unwrap_or_else(&mut *mint)),
-        };
+        let Some((folded, _, first)) = group.first() else { continue };
+        let start = people.len();
+        match known.remove(folded) {
+            Some(spellings) => people.extend(spellings),
+            None => people.push(new_person(first, unstated, ids.next().unwrap_or_else(&mut *mint))),
+        }
+        let end = people.len();
         let mut joining: Vec<&str> = Vec::with_capacity(1);
-        for (index, person) in *group {
+        for (_, index, person) in *group {
+            // Imports of old made a row for each spelling: then it is the one that is spelt so.
+            let spelt = (start..end).find(|place| people.get(*place).is_some_and(|stored| stored.address == person.address.reveal()));
+            let place = spelt.unwrap_or(start);
             let list = lists.get(person.list.as_str()).map(String::as_str).unwrap_or_default();
-            let is_member = joining.contains(&list) || (!stored.fresh && already.contains(&(list.to_owned(), stored.id.clone())));
+            // In any spelling: a second one would get every letter twice.
+            let mut stored_ones = people.get(start..end).unwrap_or_default().iter().filter(|stored| stored.fresh.is_none());
+            let is_member = joining.contains(&list) || stored_ones.any(|stored| already.contains(&(list.to_owned(), stored.id.clone())));
             if !is_member {
                 joining.push(list);
-                joined.push((people.len(), list));
+                joined.push((place, list));
             }
-            let change = if stored.fresh && std::ptr::eq(*person, *first) {
+            let Some(stored) = people.get_mut(place) else { continue };
+            let change = if stored.fresh.is_some() && std::ptr::eq(*person, *first) {
                 Change::Added
-            } else if merge(&mut stored, person, &mut superseded, mint, now) || !is_member {
+            } else if merge(stored, person, &mut superseded, mint, now) || !is_member {
                 Change::Updated
             } else {
                 Change::Unchanged
@@ -188,19 +201,20 @@ pub fn upsert(
                 last_fields = Some((list, *person));
             }
             if let Some(reason) = person.suppression {
-                suppressions.push((*index, people.len(), reason));
+                suppressions.push((*index, start..end, reason));
             }
         }
-        people.push((first.address.clone(), stored));
     }
 
     write_people(conn, &people, now)?;
     write_memberships(conn, &people, &joined, now)?;
     write_consents(conn, superseded)?;
     write_fields(conn, fields)?;
-    for (index, person, reason) in suppressions {
-        let Some((_, stored)) = people.get(person) else { continue };
-        let is_new = write_suppression(conn, &stored.id, reason, now)?;
+    for (index, spellings, reason) in suppressions {
+        let mut is_new = false;
+        for stored in people.get(spellings).unwrap_or_default() {
+            is_new |= suppress_row(conn, &stored.id, reason, now)?;
+        }
         if let Some(change) = changes.get_mut(index).filter(|change| is_new && **change == Change::Unchanged) {
             *change = Change::Updated;
         }
@@ -214,12 +228,13 @@ fn field_names(person: &IncomingPerson) -> impl Iterator<Item = &str> {
 
 type StoredRow = (String, String, String, String, String, i64);
 
-/// Those that are there, locked: PostgreSQL would let somebody erase a person between this and the change of what is known of them, and it
-/// would stand in the emptied row.
-fn load_known<'a>(conn: &mut VaultConn, groups: &[&[(usize, &IncomingPerson)]]) -> DbResult<HashMap<String, Stored<'a>>> {
-    let addresses: Vec<&str> = groups.iter().filter_map(|group| group.first()).map(|(_, person)| person.address.reveal()).collect();
-    let mut known = HashMap::new();
-    for some in addresses.chunks(VALUES_AT_ONCE) {
+/// Those that are there, by their folded addresses, locked: PostgreSQL would let somebody erase a person between this and the change of what
+/// is known of them, and it would stand in the emptied row. Who was erased since their id was found is not found by the address.
+fn load_known<'a>(conn: &mut VaultConn, groups: &[&[(String, usize, &IncomingPerson)]]) -> DbResult<HashMap<String, Vec<Stored<'a>>>> {
+    let folded: Vec<String> = groups.iter().filter_map(|group| group.first()).map(|(folded, ..)| folded.clone()).collect();
+    let ids = ids_spelt(conn, &folded)?;
+    let mut known: HashMap<String, Vec<Stored<'a>>> = HashMap::new();
+    for some in ids.chunks(VALUES_AT_ONCE) {
         let columns = (
             subscriber::id,
             subscriber::address,
@@ -228,17 +243,19 @@ fn load_known<'a>(conn: &mut VaultConn, groups: &[&[(usize, &IncomingPerson)]]) 
             subscriber::consent_source,
             subscriber::consent_at,
         );
-        let there = subscriber::table.filter(subscriber::address.eq_any(some.iter().copied())).select(columns);
+        let there = subscriber::table.filter(subscriber::id.eq_any(some)).order(subscriber::id).select(columns);
         let rows: Vec<StoredRow> = match conn.sql() {
             AnyConnection::Sqlite(sqlite) => there.load(sqlite)?,
-            AnyConnection::Postgres(postgres) => there.order(subscriber::address).for_update().load(postgres)?,
+            AnyConnection::Postgres(postgres) => there.for_update().load(postgres)?,
         };
         for (id, address, attributes, recording, consent_source, consent_at) in rows {
             let texts: BTreeMap<String, String> =
                 serde_json::from_str(&attributes).map_err(|_| DbError::unreadable("a JSON object of texts", "other text"))?;
             let attributes = Fields(texts.into_iter().map(|(name, text)| (Cow::Owned(name), Cow::Owned(text))).collect());
+            let (folded, address) = (address.to_ascii_lowercase(), Cow::Owned(address));
             let (recording, consent_source) = (Cow::Owned(recording), Cow::Owned(consent_source));
-            known.insert(address, Stored { id, attributes, recording, consent_source, consent_at, fresh: false, dirty: false });
+            let stored = Stored { id, address, attributes, recording, consent_source, consent_at, fresh: None, dirty: false };
+            known.entry(folded).or_default().push(stored);
         }
     }
     Ok(known)
@@ -256,10 +273,10 @@ fn resolve_lists<'a>(
 
 fn load_memberships(
     conn: &mut VaultConn,
-    known: &HashMap<String, Stored<'_>>,
+    known: &HashMap<String, Vec<Stored<'_>>>,
     lists: &HashMap<&str, String>,
 ) -> DbResult<HashSet<(String, String)>> {
-    let ids: Vec<&str> = known.values().map(|stored| stored.id.as_str()).collect();
+    let ids: Vec<&str> = known.values().flatten().map(|stored| stored.id.as_str()).collect();
     let mut found = HashSet::new();
     for list in lists.values() {
         for some in ids.chunks(VALUES_AT_ONCE) {
@@ -282,11 +299,12 @@ fn new_person<'a>(person: &'a IncomingPerson, unstated: &'a Consent, id: String)
     }
     Stored {
         id,
+        address: Cow::Borrowed(person.address.reveal()),
         attributes,
         recording: Cow::Borrowed(given.mode.as_str()),
         consent_source: Cow::Borrowed(&given.source),
         consent_at: given.at.as_millisecond(),
-        fresh: true,
+        fresh: Some(&person.address),
         dirty: true,
     }
 }
@@ -327,12 +345,12 @@ fn merge<'a>(
     changed
 }
 
-fn write_people(conn: &mut VaultConn, people: &[(EmailAddress, Stored<'_>)], now: Timestamp) -> DbResult<()> {
+fn write_people(conn: &mut VaultConn, people: &[Stored<'_>], now: Timestamp) -> DbResult<()> {
     let json = |stored: &Stored<'_>| serde_json::to_string(&stored.attributes).map_err(|_| DbError::unreadable("texts", "something else"));
     let mut fresh = Vec::with_capacity(people.len());
     let mut small = BTreeSet::new();
-    for (address, stored) in people.iter().filter(|(_, stored)| stored.dirty) {
-        if stored.fresh {
+    for stored in people.iter().filter(|stored| stored.dirty) {
+        if let Some(address) = stored.fresh {
             let provider = provider(address.domain());
             if provider == OTHER && may_have_mailboxes(address.domain()) {
                 small.insert(address.domain());
@@ -374,16 +392,11 @@ fn write_people(conn: &mut VaultConn, people: &[(EmailAddress, Stored<'_>)], now
     note_domains(conn, &small)
 }
 
-fn write_memberships(
-    conn: &mut VaultConn,
-    people: &[(EmailAddress, Stored<'_>)],
-    joined: &[(usize, &str)],
-    now: Timestamp,
-) -> DbResult<()> {
+fn write_memberships(conn: &mut VaultConn, people: &[Stored<'_>], joined: &[(usize, &str)], now: Timestamp) -> DbResult<()> {
     let joined_at = now.as_millisecond();
-    let rows = joined.iter().filter_map(|(person, list_id)| {
-        people.get(*person).map(|(_, stored)| MembershipRow { list_id, subscriber_id: &stored.id, joined_at })
-    });
+    let rows = joined
+        .iter()
+        .filter_map(|(person, list_id)| people.get(*person).map(|stored| MembershipRow { list_id, subscriber_id: &stored.id, joined_at }));
     match conn.sql() {
         AnyConnection::Sqlite(sqlite) => {
             for row in rows {
@@ -421,18 +434,4 @@ fn write_fields(conn: &mut VaultConn, names: HashSet<(&str, &str)>) -> DbResult<
         };
     }
     Ok(())
-}
-
-/// Answers whether it was new.
-fn write_suppression(conn: &mut VaultConn, id: &str, reason: Suppression, now: Timestamp) -> DbResult<bool> {
-    let insert = diesel::insert_into(suppression::table).values((
-        suppression::subscriber_id.eq(id),
-        suppression::reason.eq(reason.as_str()),
-        suppression::at.eq(now.as_millisecond()),
-    ));
-    let written = match conn.sql() {
-        AnyConnection::Sqlite(sqlite) => insert.on_conflict_do_nothing().execute(sqlite)?,
-        AnyConnection::Postgres(postgres) => insert.on_conflict_do_nothing().execute(postgres)?,
-    };
-    Ok(written > 0)
 }
