@@ -67,7 +67,9 @@ impl Window {
             Time::strptime("%H:%M", text).map_err(|_| wrong())
         };
         let window = Self { days: days_of(days).ok_or_else(wrong)?, from: time(from)?, to: time(to)? };
-        if window.from == window.to { Err(format!("{text:?} begins when it ends")) } else { Ok(window) }
+        // Only "00:00-24:00" is the same hour twice and yet a whole day.
+        let is_whole_day = hours.split_once('-').is_some_and(|(from, to)| to.trim() == "24:00" && from.trim() != "24:00");
+        if window.from == window.to && !is_whole_day { Err(format!("{text:?} begins when it ends")) } else { Ok(window) }
     }
 
     /// Whether it is open.
@@ -83,24 +85,29 @@ impl Window {
 
     /// `now` while it is open; otherwise when it opens next.
     pub fn opens(&self, now: Timestamp, zone: &TimeZone) -> Timestamp {
-        if self.contains(now, zone) { now } else { self.next(now, zone, self.from, |moment| self.contains(moment, zone)) }
+        if self.contains(now, zone) { now } else { next(now, zone, self.from, |moment| self.contains(moment, zone)).unwrap_or(now) }
     }
 
-    /// `now` while it is closed; otherwise when it closes.
+    /// `now` while it is closed; otherwise when it closes. One that never closes is looked at again at the end of the day.
     pub fn closes(&self, now: Timestamp, zone: &TimeZone) -> Timestamp {
-        if self.contains(now, zone) { self.next(now, zone, self.to, |moment| !self.contains(moment, zone)) } else { now }
+        if !self.contains(now, zone) {
+            return now;
+        }
+        let closed = next(now, zone, self.to, |moment| !self.contains(moment, zone));
+        closed.or_else(|| next(now, zone, self.to, |_| true)).unwrap_or(now)
     }
+}
 
-    /// The first moment after `now` at this time of day for which `good` says yes; a week holds one.
-    fn next(&self, now: Timestamp, zone: &TimeZone, time: Time, good: impl Fn(Timestamp) -> bool) -> Timestamp {
-        let today = now.to_zoned(zone.clone()).date();
-        (0..=8)
-            .filter_map(|days| today.checked_add(Span::new().days(days)).ok())
-            .filter_map(|date| date.to_datetime(time).to_zoned(zone.clone()).ok())
-            .map(|zoned| zoned.timestamp())
-            .find(|moment| *moment > now && good(*moment))
-            .unwrap_or(now)
-    }
+/// The first moment after `now` at this time of day for which `good` says yes, within a week.
+fn next(now: Timestamp, zone: &TimeZone, time: Time, good: impl Fn(Timestamp) -> bool) -> Option<Timestamp> {
+    let today = now.to_zoned(zone.clone()).date();
+    (0..=8)
+        .filter_map(|days| today.checked_add(Span::new().days(days)).ok())
+        .map(|date| date.to_datetime(time))
+        // Where clocks go back, a time of day comes twice.
+        .flat_map(|local| [zone.to_ambiguous_timestamp(local).compatible(), zone.to_ambiguous_timestamp(local).later()])
+        .filter_map(Result::ok)
+        .find(|moment| *moment > now && good(*moment))
 }
 
 fn days_of(text: &str) -> Option<Vec<Weekday>> {
@@ -164,6 +171,8 @@ mod tests {
             ("Sat 22:00-06:00", "UTC", "2026-11-22T05:59:00Z", true, "2026-11-22T05:59:00Z"),
             ("Sat 22:00-06:00", "UTC", "2026-11-22T06:00:00Z", false, "2026-11-28T22:00:00Z"),
             ("Sun 12:00-24:00", "UTC", "2026-11-22T23:59:00Z", true, "2026-11-22T23:59:00Z"),
+            ("Sat-Sun 00:00-24:00", "UTC", "2026-11-22T23:59:00Z", true, "2026-11-22T23:59:00Z"),
+            ("Sat-Sun 00:00-24:00", "UTC", "2026-11-23T00:00:00Z", false, "2026-11-28T00:00:00Z"),
         ];
         for (text, place, now, open, opens) in cases {
             let window = Window::parse(text).unwrap();
@@ -192,8 +201,26 @@ mod tests {
     }
 
     #[test]
+    fn whole_days_close_at_midnight_and_a_whole_week_is_looked_at_again_then() {
+        for (text, closes) in [("Sat-Sun 00:00-24:00", "2026-11-23T00:00:00Z"), ("00:00-24:00", "2026-11-22T00:00:00Z")] {
+            assert_eq!(Window::parse(text).unwrap().closes(at("2026-11-21T12:00:00Z"), &TimeZone::UTC), at(closes), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_hour_that_comes_twice_begins_and_ends_windows_twice() {
+        let berlin = zone("Europe/Berlin").unwrap();
+        // 02:00 to 03:00 is once from 00:00Z and again from 01:00Z.
+        let ending = Window::parse("20:00-02:30").unwrap();
+        assert_eq!(ending.closes(at("2026-10-25T00:10:00Z"), &berlin), at("2026-10-25T00:30:00Z"));
+        assert_eq!(ending.closes(at("2026-10-25T01:10:00Z"), &berlin), at("2026-10-25T01:30:00Z"), "not a day later");
+        let beginning = Window::parse("02:30-04:00").unwrap();
+        assert_eq!(beginning.opens(at("2026-10-25T01:10:00Z"), &berlin), at("2026-10-25T01:30:00Z"));
+    }
+
+    #[test]
     fn what_is_no_window_is_said_so() {
-        for wrong in ["", "8-18", "25:00-26:00", "Mon-Fri", "Mun 08:00-18:00", "08:00-08:00"] {
+        for wrong in ["", "8-18", "25:00-26:00", "Mon-Fri", "Mun 08:00-18:00", "08:00-08:00", "00:00-00:00", "24:00-24:00"] {
             assert!(Window::parse(wrong).is_err(), "{wrong}");
         }
         for wrong in ["", "+25:00", "Europe/Nowhere", "+1:99"] {
