@@ -293,6 +293,8 @@ pub fn load(file: Option<&Path>, environment: impl Iterator<Item = (String, Stri
         // Variables of test runs and tools carry the prefix too, but no section.
         if let Some((section, key)) = name.trim_start_matches(PREFIX).to_lowercase().split_once("__") {
             set(&mut settings, section, key, &value, &name)?;
+            // After each one, so that a fault names its variable.
+            typed(settings.clone(), &format!("environment variable {name}"), None)?;
         }
     }
     let config = typed(settings, "environment", None)?;
@@ -327,15 +329,36 @@ fn set(settings: &mut toml::Table, section: &str, key: &str, value: &str, variab
             message: format!("there is no section [{section}]"),
         });
     };
-    // A number or true/false is one where the default is one; everything else is text.
-    let value = match table.get(key) {
-        Some(toml::Value::Integer(_)) => value.parse().map(toml::Value::Integer).ok(),
-        Some(toml::Value::Boolean(_)) => value.parse().map(toml::Value::Boolean).ok(),
-        _ => value.parse().map(toml::Value::Integer).ok().filter(|_| key == "port"),
-    }
-    .unwrap_or_else(|| toml::Value::String(value.to_owned()));
+    // A number, true/false or a list is one where the default is one; everything else is text. A default of 0 may stand for 0.5, too.
+    let text = || toml::Value::String(value.to_owned());
+    let wanted = match table.get(key) {
+        Some(toml::Value::Integer(_) | toml::Value::Float(_)) => Some("a number such as 4 or 0.5"),
+        Some(toml::Value::Boolean(_)) => Some("true or false"),
+        Some(toml::Value::Array(_)) => Some("a list such as [\"a\", \"b\"]"),
+        _ => None,
+    };
+    let value = match wanted {
+        Some(wanted) => read_like(table.get(key), value).ok_or_else(|| ConfigError::Invalid {
+            path: format!("environment variable {variable}"),
+            line: None,
+            message: format!("{section}.{key} is {wanted}"),
+        })?,
+        None => value.parse().map(toml::Value::Integer).ok().filter(|_| key == "port").unwrap_or_else(text),
+    };
     table.insert(key.to_owned(), value);
     Ok(())
+}
+
+/// A text read as a value of the default's kind.
+fn read_like(default: Option<&toml::Value>, text: &str) -> Option<toml::Value> {
+    use toml::Value::{Array, Boolean, Float, Integer};
+    let text = text.trim();
+    // Shells and scripts pad numbers with zeros, which TOML does not.
+    let value = text.parse().map(Integer).ok().or_else(|| format!("value = {text}").parse::<toml::Table>().ok()?.remove("value"))?;
+    match (default?, &value) {
+        (Integer(_) | Float(_), Integer(_) | Float(_)) | (Boolean(_), Boolean(_)) | (Array(_), Array(_)) => Some(value),
+        _ => None,
+    }
 }
 
 fn typed(settings: toml::Table, path: &str, text: Option<&str>) -> Result<Config, ConfigError> {
@@ -463,6 +486,31 @@ mod tests {
         )
         .unwrap();
         assert_eq!((config.web.listen.as_str(), config.delivery.workers, config.delivery.batch), ("127.0.0.1:2", 2, 7));
+    }
+
+    #[test]
+    fn the_environment_gives_numbers_and_lists_where_the_default_is_one() {
+        let config = check(
+            "",
+            &[
+                ("LETTERLAB_DELIVERY__PAUSE_SHARE", "0.2"),
+                ("LETTERLAB_THROTTLE__CAMPAIGN_PER_SECOND", "0.5"),
+                ("LETTERLAB_WEB__TRUSTED_PROXIES", "[\"10.0.0.0/8\"]"),
+                ("LETTERLAB_DELIVERY__BATCH", "07"),
+            ],
+        )
+        .unwrap();
+        assert_eq!((config.delivery.pause_share, config.throttle.campaign_per_second, config.delivery.batch), (0.2, 0.5, 7));
+        assert_eq!(config.web.trusted_proxies, ["10.0.0.0/8"]);
+        for (name, value) in [
+            ("LETTERLAB_DELIVERY__PAUSE_SHARE", "much"),
+            ("LETTERLAB_DELIVERY__WORKERS", "2.5"),
+            ("LETTERLAB_DELIVERY__WORKERS", ""),
+            ("LETTERLAB_WEB__TRUSTED_PROXIES", "10.0.0.0/8"),
+        ] {
+            let error = check("", &[("LETTERLAB_DELIVERY__BATCH", "7"), (name, value)]).unwrap_err();
+            assert!(error.contains(name), "{error}");
+        }
     }
 
     #[test]
