@@ -53,6 +53,12 @@ pub enum SmtpFault {
         /// What rustls said.
         source: io::Error,
     },
+    /// The handshake did not end in time.
+    #[error("no TLS with the relay within {seconds} s: check that its port speaks TLS as set, and that this machine may connect to it")]
+    TlsTimedOut {
+        /// How long we waited.
+        seconds: u64,
+    },
     /// The relay offers no way to sign in with these credentials.
     #[error(
         "the relay does not offer AUTH PLAIN or LOGIN, which a password needs, or XOAUTH2, which a token needs: remove the credentials, \
@@ -93,7 +99,9 @@ impl SmtpFault {
         match self {
             Self::Settings { .. } | Self::NoStartTls | Self::NoMechanism | Self::Tls { .. } => Judgement::SenderFault,
             // Whatever keeps the token fresh may come back by itself.
-            Self::NoToken { .. } | Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Broken { .. } => Judgement::Retry,
+            Self::NoToken { .. } | Self::Unreachable { .. } | Self::TimedOut { .. } | Self::TlsTimedOut { .. } | Self::Broken { .. } => {
+                Judgement::Retry
+            }
             Self::Refused { stage, code, enhanced, text } => judge(*stage, *code, enhanced.as_deref(), text),
         }
     }
@@ -128,8 +136,9 @@ pub(super) async fn open(settings: &RelaySettings) -> Result<Connection, SmtpFau
 async fn connect(settings: &RelaySettings) -> Result<TcpStream, SmtpFault> {
     let (host, port, limit) = (settings.host.as_str(), settings.port(), settings.timeouts.connect());
     let unreachable = |source| SmtpFault::Unreachable { host: host.to_owned(), port, source };
-    let timed_out = SmtpFault::TimedOut { stage: Stage::Connect, seconds: limit.as_secs() };
-    let Ok(found) = timeout(limit, tokio::net::lookup_host((host, port))).await else { return Err(timed_out) };
+    // Not the greeting's time-out: nobody is there to greet.
+    let silent = |what| unreachable(io::Error::new(io::ErrorKind::TimedOut, format!("{what} within {} s", limit.as_secs())));
+    let Ok(found) = timeout(limit, tokio::net::lookup_host((host, port))).await else { return Err(silent("no address")) };
     let addresses: Vec<SocketAddr> = found.map_err(unreachable)?.collect();
     let mut last = SmtpFault::Unreachable { host: host.to_owned(), port, source: io::ErrorKind::NotFound.into() };
     for address in addresses {
@@ -140,7 +149,7 @@ async fn connect(settings: &RelaySettings) -> Result<TcpStream, SmtpFault> {
                 return Ok(stream);
             }
             Ok(Err(source)) => last = unreachable(source),
-            Err(_) => last = SmtpFault::TimedOut { stage: Stage::Connect, seconds: limit.as_secs() },
+            Err(_) => last = silent("no connection"),
         }
     }
     Err(last)

@@ -52,10 +52,8 @@ pub async fn probe(settings: &RelaySettings, sender: Option<&str>) -> Vec<ProbeS
     let mut connection = match Connection::open(settings).await {
         Ok(connection) => connection,
         Err(fault) => {
-            let (reached, what) = place(&fault);
-            let way = ["connection", "greeting", "encryption", "sign-in"];
-            let done = way.iter().take(reached).filter(|step| **step != "encryption" || settings.security != Security::None);
-            steps.extend(done.map(|step| good(step, "")));
+            let what = place(&fault);
+            steps.extend(way_to(what, settings.security).map(|step| good(step, "")));
             steps.push(bad(what, told(&fault)));
             return steps;
         }
@@ -78,21 +76,31 @@ pub async fn probe(settings: &RelaySettings, sender: Option<&str>) -> Vec<ProbeS
     steps
 }
 
-/// How many steps of the way went well before, and which one failed.
-fn place(fault: &SmtpFault) -> (usize, &'static str) {
+/// Which step failed.
+fn place(fault: &SmtpFault) -> &'static str {
     let stage = match fault {
-        SmtpFault::Unreachable { .. } => return (0, "connection"),
-        SmtpFault::Settings { .. } => return (0, "settings"),
-        SmtpFault::NoStartTls | SmtpFault::Tls { .. } => return (2, "encryption"),
-        SmtpFault::NoMechanism | SmtpFault::NoToken { .. } => return (3, "sign-in"),
+        SmtpFault::Unreachable { .. } => return "connection",
+        SmtpFault::Settings { .. } => return "settings",
+        SmtpFault::NoStartTls | SmtpFault::Tls { .. } | SmtpFault::TlsTimedOut { .. } => return "encryption",
+        SmtpFault::NoMechanism | SmtpFault::NoToken { .. } => return "sign-in",
         SmtpFault::TimedOut { stage, .. } | SmtpFault::Refused { stage, .. } | SmtpFault::Broken { stage, .. } => stage,
     };
     match stage {
-        Stage::Connect => (1, "greeting"),
-        Stage::Hello => (1, "greeting"),
-        Stage::Auth => (3, "sign-in"),
-        Stage::Mail | Stage::Rcpt | Stage::Data | Stage::Dot => (4, "sender"),
+        Stage::Connect | Stage::Hello => "greeting",
+        Stage::Auth => "sign-in",
+        Stage::Mail | Stage::Rcpt | Stage::Data | Stage::Dot => "sender",
     }
+}
+
+/// The steps that went well before the one that failed. With TLS from the first byte the greeting comes behind the encryption.
+fn way_to(failed: &'static str, security: Security) -> impl Iterator<Item = &'static str> {
+    let way: &[&str] = match security {
+        _ if failed == "settings" => &[],
+        Security::None => &["connection", "greeting", "sign-in"],
+        Security::Tls => &["connection", "encryption", "greeting", "sign-in"],
+        Security::StartTls | Security::Opportunistic => &["connection", "greeting", "encryption", "sign-in"],
+    };
+    way.iter().copied().take_while(move |step| *step != failed)
 }
 
 /// The fault with everything behind it: this is where details help.
@@ -125,5 +133,38 @@ async fn name_sender(connection: &mut Connection, sender: &str) -> Result<(), Sm
             enhanced: reply.enhanced().map(str::to_owned),
             text: without_addresses(&reply.text()),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    async fn tried(settings: &str) -> Vec<(&'static str, bool)> {
+        let settings: RelaySettings = toml::from_str(settings).unwrap();
+        probe(&settings, None).await.into_iter().map(|step| (step.what, step.good)).collect()
+    }
+
+    #[tokio::test]
+    async fn what_takes_too_long_is_told_where_it_does() {
+        // Accepts and is silent for ever.
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = silent.local_addr().unwrap().port();
+        let settings = |security: &str| {
+            let timeouts = "timeouts = { connect_seconds = 1, command_seconds = 1 }";
+            format!("host = \"127.0.0.1\"\nport = {port}\nsecurity = \"{security}\"\n{timeouts}")
+        };
+        let within = |what: String| async move { timeout(Duration::from_secs(20), tried(&what)).await.unwrap() };
+        assert_eq!(within(settings("tls")).await, [("name", true), ("connection", true), ("encryption", false)]);
+        assert_eq!(within(settings("none")).await, [("name", true), ("connection", true), ("greeting", false)]);
+    }
+
+    #[test]
+    fn nobody_there_is_no_greeting() {
+        let source = std::io::ErrorKind::TimedOut.into();
+        assert_eq!(place(&SmtpFault::Unreachable { host: "relay.example.org".to_owned(), port: 25, source }), "connection");
+        assert_eq!(way_to("connection", Security::StartTls).count(), 0);
     }
 }

@@ -28,7 +28,7 @@ pub(super) async fn wrap(stream: Stream, settings: &RelaySettings) -> Result<Str
     match tokio::time::timeout(limit, TlsConnector::from(Arc::new(config)).connect(name, stream)).await {
         Ok(Ok(stream)) => Ok(Box::new(stream)),
         Ok(Err(error)) => Err(SmtpFault::Tls { source: error }),
-        Err(_) => Err(SmtpFault::TimedOut { stage: super::Stage::Connect, seconds: limit.as_secs() }),
+        Err(_) => Err(SmtpFault::TlsTimedOut { seconds: limit.as_secs() }),
     }
 }
 
