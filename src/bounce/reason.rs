@@ -142,6 +142,8 @@ const PHRASES: [(BounceClass, &[&str]); 8] = [
             "sender rejected",
             "sender verify",
             "sender domain",
+            "client host",
+            "your hostname",
             "ptr record",
             "reverse dns",
             "spf record",
@@ -372,6 +374,7 @@ mod tests {
         // Our own records are nobody's mailbox.
         check("5.7.1", "550 5.7.1 Client host rejected: PTR record for 192.0.2.1 does not exist", Block);
         check("5.7.23", "550 5.7.23 SPF record not found in DNS", Block);
+        check("", "550 Client host rejected: hostname of 192.0.2.1 does not exist", Block);
         check("5.7.26", "550 5.7.26 DMARC record of example.org does not exist", Block);
         check("5.7.1", "550 5.7.1 the policy of this domain does not exist for you", Block);
         check("5.1.1", "550 5.1.1 rejected, listed at Spamhaus", Block);
