@@ -24,6 +24,7 @@ use crate::ledger::store::{self as events, Counter};
 use crate::signal::{Class, HitKind};
 use crate::token::Keys;
 use crate::tracking::commits::Taken;
+use crate::tracking::floods::Floods;
 use crate::tracking::{Counts, Tracker, intake, loader::Loader, presence::Presence, snapshot, targets::Target, targets::Targets};
 
 /// How long between rounds.
@@ -74,7 +75,8 @@ impl Outpost {
         let (intake, writer) = intake::start(spool.clone(), clock::fresh).context("the writer of hits cannot be started")?;
         let loader = loading(Loader::new(ledger.clone(), spool.clone(), clock::fresh, &intake));
         let presence = Presence::new(&intake);
-        let tracker = Arc::new(Tracker { keys, targets, intake, loader, presence, networks, counts: Counts::default() });
+        let tracker =
+            Arc::new(Tracker { keys, targets, intake, loader, presence, networks, floods: Floods::default(), counts: Counts::default() });
         Ok((Self { config, ledger, clock, tracker }, writer, knows_campaigns))
     }
 
@@ -255,6 +257,8 @@ pub struct Live {
     pub refused: u64,
     /// Answered without recording.
     pub unrecorded: u64,
+    /// Of these, hits of letters with too many of them that day.
+    pub flooded: u64,
     /// Turned away: too many tokens that are not ours from one source.
     pub limited: u64,
     /// Not taken: too many were waiting for the disk.
@@ -280,6 +284,7 @@ pub fn live(outpost: &Outpost) -> Live {
         per_second: tracker.counts.per_second(),
         refused: totals.refused,
         unrecorded: totals.unrecorded,
+        flooded: totals.flooded,
         limited: totals.limited,
         shed: tracker.intake.shed(),
         waiting: tracker.intake.waiting(),

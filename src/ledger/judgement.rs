@@ -7,7 +7,7 @@
 //! immediate rules said is never changed. Hits become final a day after they came; their times are cut to the hour then, here and in
 //! the recipient's state.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -26,6 +26,8 @@ use crate::signal::{Class, HitKind, Verdict};
 
 /// Most recipients judged in one transaction.
 pub const STEP: i64 = 500;
+/// Most hits judged in one transaction, but for a single recipient's: what is judged together is held in memory.
+const MOST_HITS: u64 = 100_000;
 /// Milliseconds that a letter may be looked at before it has been quiet for long enough: it is looked at again then.
 const EARLY: i64 = 60_000;
 
@@ -128,9 +130,10 @@ pub fn step(db: &LedgerDb, links_of: LinksOf<'_>, now: Timestamp) -> DbResult<Ro
     db.write(|conn| {
         let cursor = lock(conn)?;
         let due = store::to_judge(conn, now, STEP)?;
+        let due = together(conn, &due)?;
         let round = Round { cut: store::cut_shared_hits(conn, yesterday, cursor)?, ..Round::default() };
         let mut judging = Judging { cursor, links_of, now, again: false, writes: true, round };
-        judging.letters(conn, &due)?;
+        judging.letters(conn, due)?;
         Ok(judging.round)
     })
 }
@@ -160,7 +163,10 @@ pub fn campaign(
     let mut after = None;
     loop {
         filing::keep_up(db, filing::FEW)?;
-        let some = db.read(|conn| store::pseudonyms_after(conn, number, after, extent == Extent::Open, STEP))?;
+        let some = db.read(|conn| {
+            let some = store::pseudonyms_after(conn, number, after, extent == Extent::Open, STEP)?;
+            together(conn, &some).map(<[Pseudonym]>::to_vec)
+        })?;
         let Some(last) = some.last() else { return Ok(judging.round) };
         after = Some(*last);
         if is_dry {
@@ -175,6 +181,24 @@ pub fn campaign(
             })?;
         }
     }
+}
+
+/// As many of these recipients, from the first on, as have few enough hits to be judged together.
+fn together<'a>(conn: &mut LedgerConn, some: &'a [Pseudonym]) -> DbResult<&'a [Pseudonym]> {
+    let filed = store::filed_under(conn, some, i64::MAX)?;
+    let events: HashMap<Pseudonym, u64> = filed.into_iter().map(|(pseudonym, events, _)| (pseudonym, events)).collect();
+    Ok(first_of(some, |pseudonym| events.get(pseudonym).copied().unwrap_or_default()))
+}
+
+/// The pure part of it: at least one.
+fn first_of(some: &[Pseudonym], events: impl Fn(&Pseudonym) -> u64) -> &[Pseudonym] {
+    let mut sum = 0_u64;
+    let fits = |pseudonym: &&Pseudonym| {
+        sum = sum.saturating_add(events(pseudonym));
+        sum <= MOST_HITS
+    };
+    let many = some.iter().take_while(fits).count();
+    some.get(..many.max(1)).unwrap_or(some)
 }
 
 /// Adding nothing locks the cursor's row: events are either folded before, or after with what is written here.
@@ -292,4 +316,20 @@ fn change(one: &JudgedHit, hit: &LetterHit, judged: Judged, is_final: bool) -> O
 fn refold(events: &[JudgedHit], changes: &[Change]) -> State {
     let new: BTreeMap<i64, &Event> = changes.iter().map(|change| (change.seq, &change.new)).collect();
     events.iter().fold(State::default(), |state, one| state.fold(new.get(&one.seq).copied().unwrap_or(&one.event)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_letters_are_judged_together_as_memory_allows_and_one_at_least() {
+        let all: Vec<Pseudonym> = (0..5).map(|number| Pseudonym::from_bytes([number; 16])).collect();
+        let of = |events: [u64; 5]| first_of(&all, |pseudonym| events[usize::from(pseudonym.as_bytes()[0])]).len();
+        assert_eq!(of([1, 0, 3, 4, 5]), 5);
+        assert_eq!(of([60_000, 40_000, 0, 1, 0]), 3);
+        assert_eq!(of([60_000, 40_001, 0, 1, 0]), 1);
+        assert_eq!(of([600_000, 0, 0, 0, 0]), 1);
+        assert!(first_of(&[], |_| 0).is_empty());
+    }
 }

@@ -22,6 +22,7 @@ pub struct Counts {
     /// Since the start.
     all_refused: AtomicU64,
     all_unrecorded: AtomicU64,
+    flooded: AtomicU64,
     limited: AtomicU64,
     opens: [AtomicU64; Class::ALL.len()],
     clicks: [AtomicU64; Class::ALL.len()],
@@ -36,6 +37,8 @@ pub struct Totals {
     pub refused: u64,
     /// That may not be recorded.
     pub unrecorded: u64,
+    /// Of the unrecorded, those of letters with too many hits that day.
+    pub flooded: u64,
     /// Of the refused, those turned away.
     pub limited: u64,
 }
@@ -51,6 +54,11 @@ impl Counts {
     pub fn unrecorded(&self) {
         self.unrecorded.fetch_add(1, Ordering::Relaxed);
         self.all_unrecorded.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A hit above what is stored of one letter in a day; it is unrecorded, too.
+    pub fn flooded(&self) {
+        self.flooded.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A refused request of a source with too many of them.
@@ -81,7 +89,12 @@ impl Counts {
     /// What became no hit since the start.
     pub fn totals(&self) -> Totals {
         let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
-        Totals { refused: read(&self.all_refused), unrecorded: read(&self.all_unrecorded), limited: read(&self.limited) }
+        Totals {
+            refused: read(&self.all_refused),
+            unrecorded: read(&self.all_unrecorded),
+            flooded: read(&self.flooded),
+            limited: read(&self.limited),
+        }
     }
 
     fn all(&self) -> u64 {
@@ -150,7 +163,7 @@ mod tests {
         assert_eq!(counts.take(), (1, 1));
         assert_eq!(counts.take(), (0, 0));
         counts.put_back(1, 0);
-        assert_eq!((counts.take(), counts.totals()), ((1, 0), Totals { refused: 1, unrecorded: 1, limited: 0 }));
+        assert_eq!((counts.take(), counts.totals()), ((1, 0), Totals { refused: 1, unrecorded: 1, flooded: 0, limited: 0 }));
     }
 
     #[test]

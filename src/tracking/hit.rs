@@ -63,6 +63,13 @@ pub fn admit_opened(
         tracker.counts.unrecorded();
         return None;
     }
+    if let Bearer::Recipient(pseudonym) = payload.bearer
+        && !tracker.floods.admit(pseudonym, now)
+    {
+        tracker.counts.flooded();
+        tracker.counts.unrecorded();
+        return None;
+    }
     let client = reduce(facts, &tracker.networks);
     // The relay's clock is not the mailbox's: how long ago a letter was delivered is not known here, so rules on it stay off.
     let is_trap = kind == HitKind::Click && payload.link == Some(TRAP_LINK);

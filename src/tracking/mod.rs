@@ -2,7 +2,8 @@
 //!
 //! Cast: [`hit`] (is the token ours, may it be recorded, what does it mean), [`targets`] (where links lead, held in memory),
 //! [`snapshot`] (the same in a file, for a start without a database), [`intake`] (one writer that makes hits durable in the spool, in groups),
-//! [`gate`] (where workers wait for it), [`loader`] (from the spool to the ledger), [`presence`] (what others are told of that), [`counts`] and [`commits`] (live numbers), [`Tracker`] (all together, shared by every worker).
+//! [`gate`] (where workers wait for it), [`loader`] (from the spool to the ledger), [`presence`] (what others are told of that), [`floods`] (too many
+//! hits of one letter), [`counts`] and [`commits`] (live numbers), [`Tracker`] (all together, shared by every worker).
 //!
 //! One path, always the same: hit → spool (segments of checksummed groups of records, one folder per process: `segment`, `record`, `slot`) →
 //! acknowledged → loaded into the ledger → segment deleted. With the database there or away, SQLite or PostgreSQL.
@@ -11,6 +12,7 @@
 
 pub mod commits;
 pub mod counts;
+pub mod floods;
 pub mod gate;
 pub mod hit;
 pub mod intake;
@@ -40,6 +42,8 @@ pub struct Tracker {
     pub presence: presence::Presence,
     /// Whose networks are whose.
     pub networks: NetworkTable,
+    /// Letters with too many hits today.
+    pub floods: floods::Floods,
     /// How many came, and what was made of them.
     pub counts: Counts,
 }

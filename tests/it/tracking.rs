@@ -1,11 +1,13 @@
 //! Pixels and links: what is recorded, as what, and what never is.
 
 use letterlab::app::campaigns;
+use letterlab::app::outpost::live;
 use letterlab::ids::RecordingMode;
 use letterlab::ledger::store::{self as events, Counter};
 use letterlab::ledger::subject::Tally;
 use letterlab::signal::{HitKind, RequestFacts};
 use letterlab::token::{Bearer, Keys, Kind};
+use letterlab::tracking::floods::MOST_A_DAY;
 
 use crate::world::{APPLE_PREFETCH, Answered, Engine, FIREFOX, GMAIL_PROXY, SCANNER, World, campaign, get, on_both_engines, people};
 
@@ -23,6 +25,7 @@ on_both_engines!(
     a_closed_campaign_records_nothing_and_its_links_still_lead_somewhere,
     before_the_first_letter_nothing_is_recorded,
     many_hits_of_one_recipient_are_one_person,
+    a_flood_of_one_letter_is_answered_and_stored_up_to_a_limit_and_takes_nothing_from_others,
     hits_survive_a_restart,
     a_letter_from_before_a_change_of_keys_still_counts,
 );
@@ -254,6 +257,22 @@ async fn many_hits_of_one_recipient_are_one_person(engine: Engine) {
     }
     assert_eq!((sum(&world, "autumn", Tally::OpenStandard), sum(&world, "autumn", Tally::ClickStandard)), (1, 1));
     assert_eq!(counted(&world, Counter::StoredHits), 10);
+}
+
+async fn a_flood_of_one_letter_is_answered_and_stored_up_to_a_limit_and_takes_nothing_from_others(engine: Engine) {
+    let world = World::with_campaign_sent(engine, &people(2), &campaign("autumn")).await;
+    let (flooded, other) = (world.letter_to("p0@example.org"), world.letter_to("p1@example.org"));
+    let whose = world.pseudonym_of(&flooded);
+    for _ in 1..MOST_A_DAY {
+        assert!(world.lab.tracker.floods.admit(whose, world.lab.clock.now()));
+    }
+    assert!(matches!(world.open(&flooded.pixel().unwrap(), FIREFOX).await, Answered::Recorded(_)));
+    assert_eq!(world.open(&flooded.pixel().unwrap(), FIREFOX).await, Answered::Unrecorded);
+    assert_eq!(world.click(&flooded.links()[0], FIREFOX).await, Answered::Unrecorded);
+    assert_eq!(world.destination(&flooded.links()[0]).as_deref(), Some("https://shop.example/first?a=1&b=2"));
+    assert!(matches!(world.open(&other.pixel().unwrap(), FIREFOX).await, Answered::Recorded(_)));
+    assert_eq!(live(&world.lab.outpost()).flooded, 2);
+    assert_eq!((counted(&world, Counter::StoredHits), counted(&world, Counter::UnrecordedHits)), (2, 2));
 }
 
 async fn hits_survive_a_restart(engine: Engine) {

@@ -8,6 +8,7 @@ use crate::app::recount::{CheckError, CheckStage, Checked, Stage};
 use crate::app::relays::{self, Tested};
 use crate::app::status::{Status, status};
 use crate::report::wording::moment;
+use crate::tracking::floods::MOST_A_DAY;
 use crate::web::error::Fault;
 use crate::web::form::PostForm;
 use crate::web::session::User;
@@ -151,12 +152,24 @@ fn tracker(live: &Live) -> HealthRow {
             milliseconds(live.commits.slowest_micros)
         ),
     };
-    let (tone, word) = if live.limited > 0 { (Tone::Warn, "guessed at") } else { (Tone::Good, "well") };
+    let (tone, word) = match live {
+        Live { limited: 1.., .. } => (Tone::Warn, "guessed at"),
+        Live { flooded: 1.., .. } => (Tone::Warn, "flooded"),
+        _ => (Tone::Good, "well"),
+    };
+    let flooded = match live.flooded {
+        0 => String::new(),
+        many => format!(
+            "{} above {} of one letter in a day, answered and not stored; ",
+            counted(many, "hit", "hits"),
+            count(u64::from(MOST_A_DAY))
+        ),
+    };
     HealthRow {
         name: "Pixels and links, this process".to_owned(),
         state: Badge::new(word, tone),
         detail: format!(
-            "{:.1} requests per second; since the start {}; {} forged tokens, {} of them turned away. {commits}",
+            "{:.1} requests per second; since the start {}; {flooded}{} forged tokens, {} of them turned away. {commits}",
             live.per_second,
             classes.join(", "),
             count(live.refused),

@@ -56,7 +56,8 @@ impl Collector for Numbers {
         for (name, help, number) in [
             ("hits_refused", "Requests with a token that is not ours", live.refused),
             ("hits_limited", "Of the refused, those of sources with too many of them", live.limited),
-            ("hits_unrecorded", "Requests answered without recording: measuring ended or was withdrawn", live.unrecorded),
+            ("hits_unrecorded", "Requests answered without recording: measuring ended or was withdrawn, or too many", live.unrecorded),
+            ("hits_flooded", "Of the unrecorded, those above 10,000 of one letter in a day", live.flooded),
             ("hits_shed", "Hits not taken because too many were waiting for the disk", live.shed),
         ] {
             let counter = ConstCounter::new(number);
@@ -101,6 +102,7 @@ mod tests {
             per_second: 1.5,
             refused: 11,
             unrecorded: 12,
+            flooded: 10,
             limited: 13,
             shed: 14,
             waiting: 15,
@@ -115,6 +117,7 @@ mod tests {
             "letterlab_hits_total{kind=\"click\",class=\"scanner\"} 2",
             "letterlab_hits_refused_total 11",
             "letterlab_hits_unrecorded_total 12",
+            "letterlab_hits_flooded_total 10",
             "letterlab_hits_limited_total 13",
             "letterlab_hits_shed_total 14",
             "letterlab_requests_per_second 1.5",
