@@ -41,7 +41,7 @@ use stream::Stream;
 const WORKERS_MOST: usize = 8;
 /// Connections waiting to be accepted: a newsletter's readers come all at once.
 const BACKLOG: i32 = 4096;
-/// Connections of one worker; beyond it they wait to be accepted.
+/// Connections of one worker, those at the application included; beyond it they wait to be accepted.
 const CONNECTIONS: usize = 20_000;
 /// How far a worker may be ahead of the one with the fewest connections before it leaves the next to others.
 const AHEAD: usize = 4;
@@ -64,7 +64,23 @@ pub(super) struct Worker {
     /// Connections per worker, and which is ours.
     open: Arc<Vec<AtomicUsize>>,
     number: usize,
-    pages: mpsc::UnboundedSender<Handed>,
+    pages: mpsc::UnboundedSender<(Handed, Open)>,
+}
+
+/// A connection that counts as its worker's until this is dropped.
+struct Open(Arc<Worker>);
+
+impl Open {
+    fn new(worker: &Arc<Worker>) -> Self {
+        worker.ours().fetch_add(1, Ordering::Relaxed);
+        Self(worker.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.ours().fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A connection on its way to the application.
@@ -172,14 +188,13 @@ async fn accept(listener: &tokio::net::TcpStream, worker: &Arc<Worker>) -> std::
         }
         match next(listener).await {
             Ok((stream, peer)) => {
-                worker.ours().fetch_add(1, Ordering::Relaxed);
-                let connected = worker.clone();
+                let open = Open::new(worker);
                 tokio::spawn(async move {
-                    if let Some(handed) = arrive(stream, peer, &connected).await {
+                    if let Some(handed) = arrive(stream, peer, &open.0).await {
+                        let pages = open.0.pages.clone();
                         // A worker that has ended closes the connection.
-                        let _ = connected.pages.send(handed);
+                        let _ = pages.send((handed, open));
                     }
-                    connected.ours().fetch_sub(1, Ordering::Relaxed);
                 });
                 in_a_row += 1;
                 if worker.is_ahead() || in_a_row >= IN_A_ROW {
@@ -238,7 +253,7 @@ impl Worker {
 /// Runs the application on the connections handed to it, until the last door to it is closed.
 async fn answer_pages(
     site: Site,
-    mut handed: mpsc::UnboundedReceiver<Handed>,
+    mut handed: mpsc::UnboundedReceiver<(Handed, Open)>,
     leave: Arc<Notify>,
     at_pages: std::rc::Rc<std::cell::Cell<usize>>,
 ) -> Result<(), String> {
@@ -256,7 +271,7 @@ async fn answer_pages(
         .await
         .map_err(|error| format!("{error:?}"))?;
     let service = std::rc::Rc::new(service);
-    while let Some(Handed { stream, peer, read, protocol }) = handed.recv().await {
+    while let Some((Handed { stream, peer, read, protocol }, open)) = handed.recv().await {
         if let Stream::Plain(stream) = &stream {
             let _ = stream.set_nodelay(true);
         }
@@ -267,6 +282,7 @@ async fn answer_pages(
                 tracing::debug!("a connection ended early: {error}");
             }
             at_pages.set(at_pages.get() - 1);
+            drop(open);
         });
     }
     Ok(())
