@@ -74,6 +74,17 @@ pub enum CampaignError {
         /// Now.
         now: Timestamp,
     },
+    /// A time for the first letter that would send a variant later than its own time.
+    #[error(
+        "the first letter cannot leave at {start}: a variant of this test is to leave at {first}, and would leave with the others then. \
+             Write an earlier moment; to begin at once write none (leave --at away, or the field empty)"
+    )]
+    AfterSendTime {
+        /// When it was to leave.
+        start: Timestamp,
+        /// The earliest send time of the test.
+        first: Timestamp,
+    },
     /// Test mail could not be sent.
     #[error("test mail could not be sent: {0}")]
     TestMail(String),
@@ -202,6 +213,7 @@ pub fn seal(lab: &Lab, campaign: &Campaign) -> Done<Campaign> {
     if !problems.is_empty() {
         return Err(LaunchError::Problems(problems).into());
     }
+    before_send_times(&campaign.definition, lab.vault.read(|conn| deliveries::start(conn, campaign.number))?)?;
     let seed = clock::fresh_key();
     let proof = super::proof::prove(lab, &campaign.definition, &seed)?;
     preflight::gate(lab, &campaign.definition)?;
@@ -253,7 +265,7 @@ pub fn hold(lab: &Lab, campaign: &Campaign, reason: &str) -> Done<()> {
 /// Says when the first letter may leave; none for as soon as it is launched. May be said before the launch and after it.
 ///
 /// # Errors
-/// [`CampaignError::Past`], and that its letters are out.
+/// [`CampaignError::Past`], [`CampaignError::AfterSendTime`], and that its letters are out.
 pub fn schedule(lab: &Lab, campaign: &Campaign, start: Option<Timestamp>) -> Done<()> {
     if campaign.state > State::Sending {
         return Err(wrong_state(campaign, "its letters are out; only what has not begun can be scheduled"));
@@ -263,9 +275,18 @@ pub fn schedule(lab: &Lab, campaign: &Campaign, start: Option<Timestamp>) -> Don
         let now = now.round(Unit::Second).unwrap_or(now);
         return Err(CampaignError::Past { start, now });
     }
+    before_send_times(&campaign.definition, start)?;
     lab.vault.write(|conn| deliveries::set_start(conn, campaign.number, start))?;
     lab.nudge.notify_waiters();
     Ok(())
+}
+
+/// A first letter at or after a variant's own time would make a test of send times one of nothing.
+fn before_send_times(definition: &Definition, start: Option<Timestamp>) -> Done<()> {
+    match (start, definition.first_send_time()) {
+        (Some(start), Some(first)) if start >= first => Err(CampaignError::AfterSendTime { start, first }),
+        _ => Ok(()),
+    }
 }
 
 /// Sends no more letters, for good, and goes on measuring those that were sent. Answers how many will not be sent.

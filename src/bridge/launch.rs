@@ -124,14 +124,17 @@ pub fn seal(
         .collect();
     let hash = seal_hash(definition, &seed).map_err(|error| LaunchError::Problems(vec![Problem::of("", error)]))?;
     let sealed = Sealed { hash, seed, at: now };
-    let done = ledger.write(|conn| {
-        let done = campaigns::seal(conn, campaign.number, &sealed, &links)?;
-        if done {
-            campaigns::keep_proof(conn, campaign.number, proof)?;
+    ledger.write(|conn| {
+        if !campaigns::seal(conn, campaign.number, &sealed, &links)? {
+            return Err(wrong_state(campaign, "only a draft can be sealed"));
         }
-        Ok::<bool, DbError>(done)
+        // Links and proof are of the draft as it was looked at. Whoever changed it since is told by an error, which undoes the seal.
+        if campaigns::by_number(conn, campaign.number)?.is_none_or(|now| now.definition != *definition) {
+            return Err(wrong_state(campaign, "it was changed by somebody while it was being checked; look at it again"));
+        }
+        Ok(campaigns::keep_proof(conn, campaign.number, proof)?)
     })?;
-    if done { Ok(sealed) } else { Err(wrong_state(campaign, "only a draft can be sealed")) }
+    Ok(sealed)
 }
 
 fn no_such_list(vault: &VaultDb, wanted: &str) -> Result<Problem, LaunchError> {
@@ -163,17 +166,28 @@ pub fn enrol(
         State::Sending => return release(vault, campaign.number, now).map(|_| ()),
         _ => return Err(wrong_state(campaign, "only a sealed campaign can be launched")),
     }
-    match vault.write(|conn| deliveries::claim_enrolment(conn, campaign.number, owner, now(), true))? {
+    // With a send time behind, its variant would leave together with others: only what was begun before goes on.
+    let is_late = !campaign.definition.time_problems(now()).is_empty();
+    match vault.write(|conn| deliveries::claim_enrolment(conn, campaign.number, owner, now(), !is_late))? {
         Enrolment::Planned => {}
         Enrolment::Ours => plan(vault, campaign, &sealed.seed, (now, mint, owner), progress)?,
+        Enrolment::NotBegun if is_late => {
+            return Err(wrong_state(campaign, "a send time of its plan has passed: close it and make one with later times"));
+        }
         Enrolment::Elsewhere | Enrolment::NotBegun => return Err(LaunchError::Elsewhere { name: campaign.definition.name.clone() }),
     }
     append_subjects(vault, ledger, campaign.number, Part::Test)?;
     append_subjects(vault, ledger, campaign.number, Part::Holdout)?;
-    ledger.write(|conn| {
+    let (moved, current) = ledger.write(|conn| {
         campaigns::mark_enrolled(conn, campaign.number, now())?;
-        campaigns::advance(conn, campaign.number, State::Sealed, State::Sending, now())
+        let moved = campaigns::advance(conn, campaign.number, State::Sealed, State::Sending, now())?;
+        Ok::<_, DbError>((moved, campaigns::by_number(conn, campaign.number)?))
     })?;
+    if let Some(closed) = current.filter(|current| !moved && current.state == State::Closed) {
+        // Closed while people were assigned: nothing of it may wait for ever.
+        while skip_what_waits(vault, campaign.number, CLOSED, now(), mint)?.found > 0 {}
+        return Err(wrong_state(&closed, "somebody closed it meanwhile, so nothing was sent"));
+    }
     release(vault, campaign.number, now).map(|_| ())
 }
 
@@ -358,7 +372,9 @@ pub fn step(vault: &VaultDb, ledger: &LedgerDb, campaign: &Campaign, now: Clock<
             if !vault.read(|conn| deliveries::rest_is_planned(conn, number))? {
                 return Ok(campaign.state == State::Observing && advance()?);
             }
-            while vault.write(|conn| deliveries::choose_for_rest(conn, number, variant))? > 0 {}
+            let sent_at = campaign.sending_at.unwrap_or_else(now);
+            let time = campaign.definition.time_for_rest(variant, sent_at, campaign.chosen_at.unwrap_or_else(now));
+            while vault.write(|conn| deliveries::choose_for_rest(conn, number, variant, time))? > 0 {}
             append_subjects(vault, ledger, number, Part::Rest)?;
             let mut released = 0;
             loop {
@@ -408,12 +424,15 @@ pub fn choose(ledger: &LedgerDb, campaign: &Campaign, choice: Choice<'_>) -> Res
 /// [`LaunchError::State`] for a draft, which is deleted instead, and for a closed one.
 pub fn close(vault: &VaultDb, ledger: &LedgerDb, campaign: &Campaign, now: Timestamp, mint: Mint) -> Result<(), LaunchError> {
     // From wherever it stands by now: background work may have moved it on since the caller looked.
-    let closed = ledger.write(|conn| match campaigns::by_number(conn, campaign.number)? {
-        Some(current) => campaigns::advance(conn, campaign.number, current.state, State::Closed, now),
-        None => Ok(false),
-    })?;
-    if !closed {
-        return Err(wrong_state(campaign, "a draft is deleted, not closed; a closed campaign stays closed"));
+    loop {
+        let current = ledger.read(|conn| campaigns::by_number(conn, campaign.number))?;
+        let Some(current) = current.filter(|current| current.state.may_become(State::Closed)) else {
+            return Err(wrong_state(campaign, "a draft is deleted, not closed; a closed campaign stays closed"));
+        };
+        // A campaign takes a handful of steps in its life, so this ends.
+        if ledger.write(|conn| campaigns::advance(conn, campaign.number, current.state, State::Closed, now))? {
+            break;
+        }
     }
     // Out of the workers' hands first: what is not at its last dot does not leave any more.
     vault.write(|conn| deliveries::recall(conn, campaign.number))?;

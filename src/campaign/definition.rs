@@ -171,6 +171,25 @@ impl Definition {
         numbers.map(|number| Problem::of(&format!("variants[{number}].value"), "this send time has passed; write a later one")).collect()
     }
 
+    /// The earliest send time of a test of send times.
+    pub fn first_send_time(&self) -> Option<Timestamp> {
+        self.send_times().into_iter().flatten().min()
+    }
+
+    /// When the rest may get the variant that was `chosen_at` a moment: in a test of send times when its time comes round again, by the day,
+    /// or by the week where the variants' times lie a day or more apart; `sent_at` is the time of a variant that left at once. None: at once.
+    pub fn time_for_rest(&self, variant: VariantNumber, sent_at: Timestamp, chosen_at: Timestamp) -> Option<Timestamp> {
+        if self.element != Element::SendTime {
+            return None;
+        }
+        let times: Vec<i64> = self.send_times().into_iter().map(|time| time.unwrap_or(sent_at).as_second()).collect();
+        let time = *times.get(usize::from(variant.0))?;
+        let (first, last) = (times.iter().min()?, times.iter().max()?);
+        let round = if last - first < DAY { DAY } else { 7 * DAY };
+        let late = (chosen_at.as_second() - time).max(0);
+        Timestamp::from_second(time + (late + round - 1) / round * round).ok()
+    }
+
     /// Everything that keeps this campaign from being launched. `fields` are the merge fields people of the list have; without
     /// them (the list is not there yet) merge fields are not checked.
     pub fn problems(&self, fields: Option<&BTreeSet<String>>) -> Vec<Problem> {
@@ -308,6 +327,8 @@ fn letter_key(number: u8, variant: &Variant) -> String {
     }
 }
 
+/// Seconds.
+const DAY: i64 = 24 * 60 * 60;
 const NO_ADDRESS: &str = "this is not an e-mail address; write news@example.org";
 
 /// A moment with its offset from UTC: a time without one means something else on every server.
@@ -362,4 +383,40 @@ pub fn seal_hash(definition: &Definition, seed: &Seed) -> Result<String, serde_j
     hasher.update(b"\n");
     hasher.update(data_encoding::HEXLOWER.encode(seed).as_bytes());
     Ok(data_encoding::HEXLOWER.encode(&hasher.finalize()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::campaign::file;
+
+    /// A test of send times: the control at launch, and others.
+    fn about_times(times: &[&str]) -> Definition {
+        let variants: String = times.iter().map(|time| format!("\n[[variants]]\nvalue = \"{time}\"\n")).collect();
+        let text = format!(
+            "name = \"t\"\nlist = \"l\"\n[sender]\nname = \"N\"\naddress = \"n@example.org\"\n[letter]\nsubject = \"S\"\ntext = \"Hello\"\n\
+             [test]\nelement = \"send_time\"\n[[variants]]\n{variants}"
+        );
+        file::parse(&text, &|_| Err(String::new())).definition.unwrap()
+    }
+
+    #[test]
+    fn the_rest_get_a_send_time_when_it_comes_round() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let sent = at("2026-12-01T08:00:00Z");
+        let a_day = about_times(&["2026-12-01T14:00:00Z"]);
+        let a_week = about_times(&["2026-12-03T08:00:00+01:00"]);
+        for (definition, variant, chosen, expected) in [
+            (&a_day, 0, "2026-12-04T09:30:00Z", "2026-12-05T08:00:00Z"),
+            (&a_day, 1, "2026-12-04T09:30:00Z", "2026-12-04T14:00:00Z"),
+            (&a_day, 1, "2026-12-04T14:00:00Z", "2026-12-04T14:00:00Z"),
+            (&a_week, 0, "2026-12-04T09:30:00Z", "2026-12-08T08:00:00Z"),
+            (&a_week, 1, "2026-12-04T09:30:00Z", "2026-12-10T07:00:00Z"),
+        ] {
+            assert_eq!(definition.time_for_rest(VariantNumber(variant), sent, at(chosen)), Some(at(expected)), "{variant} {chosen}");
+        }
+        assert_eq!(a_day.time_for_rest(VariantNumber(2), sent, sent), None);
+        let other = Definition { element: Element::Subject, ..a_day };
+        assert_eq!(other.time_for_rest(VariantNumber(1), sent, at("2026-12-04T09:30:00Z")), None);
+    }
 }

@@ -244,7 +244,8 @@ pub fn closed_since(conn: &mut LedgerConn, since: Timestamp) -> DbResult<Vec<Cam
     numbers.into_iter().map(number_of).collect()
 }
 
-/// Freezes a draft with its links; answers whether this call did it. Call inside a transaction.
+/// Freezes a draft with its links; answers whether this call did it. Nobody can change the draft from here to the end of the transaction.
+/// Call inside one.
 pub fn seal(conn: &mut LedgerConn, number: CampaignNumber, sealed: &Sealed, links: &[Link]) -> DbResult<bool> {
     let draft = campaign::table.find(i64::from(number.0)).filter(campaign::state.eq(State::Draft.as_str()));
     let changed = diesel::update(draft)

@@ -163,7 +163,7 @@ impl From<CampaignError> for Fault {
             CampaignError::NotReady(list) => {
                 Self::Problems(list.stops().into_iter().map(|words| Problem::of("preflight", words)).collect())
             }
-            CampaignError::Past { .. } => Self::Bad(error.to_string()),
+            CampaignError::Past { .. } | CampaignError::AfterSendTime { .. } => Self::Bad(error.to_string()),
             CampaignError::Unknown(_) | CampaignError::NoPerson => Self::Missing(error.to_string()),
             CampaignError::NameTaken(_) | CampaignError::TestMail(_) | CampaignError::Launch(_) | CampaignError::Early { .. } => {
                 Self::Conflict(error.to_string())

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use letterlab::app::campaigns;
 use letterlab::bridge::launch;
+use letterlab::campaign::store::links;
 use letterlab::db::{DbResult, VaultConn};
 use letterlab::delivery::mailing::Planned;
 use letterlab::delivery::store as deliveries;
@@ -21,11 +22,40 @@ on_both_engines!(
     a_crash_before_the_release_is_repaired_by_background_work,
     a_half_made_plan_is_made_again_by_background_work,
     nobody_is_enrolled_twice,
+    a_draft_changed_while_it_is_checked_is_not_sealed,
+    a_campaign_closed_while_people_are_assigned_sends_nothing_and_leaves_nothing_waiting,
     the_pseudonyms_of_two_campaigns_share_nothing,
     the_most_restrictive_mode_of_person_and_campaign_counts,
     the_held_out_get_nothing_and_are_counted,
     who_agrees_to_less_before_the_letter_leaves_is_in_no_rate,
 );
+
+async fn a_draft_changed_while_it_is_checked_is_not_sealed(engine: Engine) {
+    let world = World::new(engine).await;
+    world.import(&people(4));
+    let seen = world.draft(&campaign("autumn"));
+    let text = campaign("autumn").replace("Two changes, two minutes", "Three changes, one minute");
+    campaigns::redraft(&world.lab, seen.number, &text, &|_| Err("no file".to_owned())).unwrap();
+    let error = campaigns::launch(&world.lab, &seen, &mut |_, _| {}).unwrap_err().to_string();
+    assert!(error.contains("it was changed by somebody while it was being checked"), "{error}");
+    assert_eq!(world.state("autumn"), "draft");
+    assert!(world.lab.ledger.read(|conn| links(conn, seen.number)).unwrap().is_empty());
+    let sealed = campaigns::seal(&world.lab, &world.campaign("autumn")).unwrap();
+    assert_eq!(sealed.definition.shown_values()[1], "Three changes, one minute");
+    world.close("autumn");
+}
+
+async fn a_campaign_closed_while_people_are_assigned_sends_nothing_and_leaves_nothing_waiting(engine: Engine) {
+    let mut world = World::new(engine).await;
+    world.import(&people(9));
+    let draft = world.draft(&campaign("autumn"));
+    let error = campaigns::launch(&world.lab, &draft, &mut |_, _| world.close("autumn")).unwrap_err().to_string();
+    assert!(error.contains("somebody closed it meanwhile"), "{error}");
+    world.deliver_everything().await;
+    let counts = world.counts("autumn");
+    assert_eq!((world.state("autumn"), counts.enrolled, counts.skipped), ("closed", 9, 9));
+    assert!(world.received().is_empty());
+}
 
 /// The tally of the enrolled after recipients were taken away by hand.
 const TALLY_ANEW: &str = "UPDATE tally SET value = (SELECT COUNT(*) FROM subject WHERE subject.campaign = tally.campaign \

@@ -7,7 +7,9 @@
 use std::ops::ControlFlow;
 
 use anyhow::Result;
-use letterlab::app::{campaigns::CampaignError, images, people};
+use letterlab::app::campaigns::{self, CampaignError};
+use letterlab::app::{images, people};
+use letterlab::delivery::store as deliveries;
 use letterlab::vault::import::ImportOptions;
 use mail_parser::{MessageParser, MimeHeaders};
 
@@ -24,6 +26,8 @@ const PEOPLE: &str = "email,first_name,recording_mode,consent_source,consent_dat
 
 on_both_engines!(
     a_variant_with_a_send_time_waits_for_it,
+    a_test_of_send_times_is_not_launched_once_one_has_passed,
+    the_rest_of_a_test_of_send_times_get_the_letter_when_its_time_comes_round,
     variants_may_differ_in_who_answers,
     a_part_found_by_a_selector_varies_and_nothing_else,
     pictures_travel_inside_the_message_when_asked,
@@ -64,6 +68,47 @@ async fn a_variant_with_a_send_time_waits_for_it(engine: Engine) {
     assert_eq!(world.received().len(), 4);
     let subjects: Vec<String> = world.received().into_iter().map(|letter| letter.subject).collect();
     assert!(subjects.iter().all(|subject| subject == "What changed this autumn"), "{subjects:?}");
+}
+
+async fn a_test_of_send_times_is_not_launched_once_one_has_passed(engine: Engine) {
+    let world = World::new(engine).await;
+    world.import(PEOPLE);
+    let draft = world.draft(&about("times", "element = \"send_time\"", "2026-11-22T17:00:00Z"));
+    let five = "2026-11-22T17:00:00Z".parse().unwrap();
+    let error = campaigns::schedule(&world.lab, &draft, Some(five)).unwrap_err().to_string();
+    assert!(error.contains("is to leave at 2026-11-22T17:00:00Z"), "{error}");
+    // Scheduled before the draft was one of send times.
+    world.lab.vault.write(|conn| deliveries::set_start(conn, draft.number, Some(five))).unwrap();
+    assert!(matches!(campaigns::seal(&world.lab, &draft), Err(CampaignError::AfterSendTime { .. })));
+    campaigns::schedule(&world.lab, &draft, Some("2026-11-22T16:59:59Z".parse().unwrap())).unwrap();
+    campaigns::seal(&world.lab, &draft).unwrap();
+    world.wait(6);
+    let error = world.launch("times").unwrap_err().to_string();
+    assert!(error.contains("a send time of its plan has passed"), "{error}");
+    world.tidy();
+    assert_eq!((world.state("times"), world.counts("times").enrolled), ("sealed", 0));
+    world.close("times");
+}
+
+async fn the_rest_of_a_test_of_send_times_get_the_letter_when_its_time_comes_round(engine: Engine) {
+    let mut world = World::new(engine).await;
+    world.import(PEOPLE);
+    let text = about("times", "element = \"send_time\"", "2026-11-22T18:00:00+01:00");
+    world.draft(&text.replace("observe_hours", "share = 0.5\nobserve_hours"));
+    world.launch("times").unwrap();
+    world.wait(5);
+    world.deliver_everything().await;
+    assert_eq!((world.received().len(), world.state("times")), (2, "observing"));
+    // It is an hour past the winner's time.
+    world.wait(1);
+    world.decide("times", 'B').unwrap();
+    while world.send_a_batch().await.taken > 0 {}
+    world.wait(22);
+    assert_eq!(world.send_a_batch().await.taken, 0, "four in the afternoon");
+    assert_eq!((world.received().len(), world.counts("times").queued), (2, 2));
+    world.wait(1);
+    world.deliver_everything().await;
+    assert_eq!(world.received().len(), 4);
 }
 
 async fn variants_may_differ_in_who_answers(engine: Engine) {

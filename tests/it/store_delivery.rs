@@ -136,7 +136,7 @@ async fn test_and_rest_are_released_apart(engine: Engine) {
     assert!(vault.read(|conn| store::test_is_waiting(conn, CAMPAIGN)).unwrap());
     assert_eq!((release(vault), release(vault)), (6, 0));
     assert_eq!(rest(), 0, "not before their variant is chosen");
-    let choose = |variant| vault.write(|conn| store::choose_for_rest(conn, CAMPAIGN, VariantNumber(variant))).unwrap();
+    let choose = |variant| vault.write(|conn| store::choose_for_rest(conn, CAMPAIGN, VariantNumber(variant), None)).unwrap();
     assert_eq!((choose(1), choose(0)), (3, 0), "chosen once");
     let planned = vault.read(|conn| store::planned_rest(conn, CAMPAIGN, -1, 10)).unwrap();
     assert!(planned.len() == 3 && planned.iter().all(|planned| planned.variant == VariantNumber(1)));

@@ -288,8 +288,14 @@ fn release_from(
     Ok(released)
 }
 
-/// Gives a step of the rest their variant; they stay planned. Answers how many, 0 when all have it.
-pub fn choose_for_rest(conn: &mut VaultConn, campaign: CampaignNumber, variant: VariantNumber) -> DbResult<usize> {
+/// Gives a step of the rest their variant, and the moment they are to get it, if there is one; they stay planned. Answers how many, 0 when
+/// all have it.
+pub fn choose_for_rest(
+    conn: &mut VaultConn,
+    campaign: CampaignNumber,
+    variant: VariantNumber,
+    not_before: Option<Timestamp>,
+) -> DbResult<usize> {
     let open = || {
         mailing::table
             .filter(mailing::campaign.eq(i64::from(campaign.0)))
@@ -299,7 +305,8 @@ pub fn choose_for_rest(conn: &mut VaultConn, campaign: CampaignNumber, variant: 
     let first: Option<i64> = open().select(diesel::dsl::min(mailing::position)).first(conn.sql())?;
     let Some(first) = first else { return Ok(0) };
     let step = open().filter(mailing::position.ge(first)).filter(mailing::position.lt(first.saturating_add(STEP)));
-    Ok(diesel::update(step).set(mailing::variant.eq(i32::from(variant.0))).execute(conn.sql())?)
+    let set = (mailing::variant.eq(i32::from(variant.0)), mailing::not_before.eq(not_before.map(Timestamp::as_millisecond)));
+    Ok(diesel::update(step).set(set).execute(conn.sql())?)
 }
 
 /// Whether mailings of the test still wait to be let go.

@@ -9,6 +9,7 @@ use crate::app::campaigns::{self, CampaignError, Progress};
 use crate::app::lab::Lab;
 use crate::campaign::state::State;
 use crate::campaign::store::Campaign;
+use crate::content::Element;
 use crate::ids::VariantNumber;
 use crate::report::results::due;
 use crate::report::wording::moment;
@@ -118,6 +119,11 @@ fn decide_action(url: String, campaign: &Campaign, rest: u64, now: jiff::Timesta
         action.explanation = "Nobody waits for a letter, so nothing is sent. This records which variant you go on with.".to_owned();
         action.button = "Record the decision".to_owned();
         action.choices_title = "Go on with".to_owned();
+    }
+    if rest > 0 && campaign.definition.element == Element::SendTime {
+        action.explanation.push_str(
+            " They get it when its time comes round: at that time of the day, or of the week where the variants' times lie a day or more apart.",
+        );
     }
     if let Some(due) = due(campaign).filter(|due| now < *due) {
         action.primary = false;
