@@ -358,6 +358,9 @@ async fn send(
         }
     }
     let mut report = sent?;
+    if !report.untried.is_empty() {
+        locked(&lab.sending.throttle).give_back(&relay.name, &relay.limits, campaign.number, &report.untried);
+    }
     let now = lab.clock.now();
     let mut elsewhere = false;
     if let Some(trouble) = report.relay_refuses.take() {

@@ -9,7 +9,7 @@
 mod conclude;
 mod letter;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
 use jiff::{SignedDuration, Timestamp};
@@ -129,12 +129,20 @@ pub struct BatchReport {
     pub postponed: u32,
     /// Given back untried, because the relay cannot be used now or the campaign was stopped.
     pub given_back: u32,
+    /// Those never offered to the relay, by mailbox provider: skipped, postponed or given back.
+    pub untried: BTreeMap<String, u32>,
     /// Why the campaign should pause, if so.
     pub pause: Option<String>,
     /// Why the relay lets us send nothing, if so: somebody must change something.
     pub relay_refuses: Option<String>,
     /// Why the relay could not be used, if so; worth another try after a while.
     pub relay_trouble: Option<String>,
+}
+
+impl BatchReport {
+    fn untried(&mut self, mailing: &Leased) {
+        *self.untried.entry(mailing.provider.clone()).or_default() += 1;
+    }
 }
 
 /// Sends a batch over `connection`, opening one when needed, and leaves it open for the next batch.
@@ -257,6 +265,7 @@ async fn next_letter(
         let person = people.get(&mailing.subscriber);
         if let Some(until) = quiet_until(post, person) {
             report.postponed += 1;
+            report.untried(&mailing);
             end(post, mailing, Verdict::Postponed { until }, None).await;
             continue;
         }
@@ -275,6 +284,7 @@ async fn next_letter(
             }
             Err(reason) => {
                 report.skipped += 1;
+                report.untried(&mailing);
                 end(post, mailing, Verdict::Skipped { reason }, None).await;
             }
         }
@@ -294,7 +304,7 @@ async fn load_people(post: &Post, batch: &[Leased]) -> Result<HashMap<Subscriber
 
 /// By way of the journal: with the database away they go back as soon as it is there again.
 async fn give_back(post: &Post, left: impl Iterator<Item = Leased>, report: &mut BatchReport) {
-    let ids: Vec<MailingId> = left.map(|mailing| mailing.id).collect();
+    let ids: Vec<MailingId> = left.inspect(|mailing| report.untried(mailing)).map(|mailing| mailing.id).collect();
     report.given_back += u32::try_from(ids.len()).unwrap_or(u32::MAX);
     post.journal.give_back(ids, post.owner.clone()).await;
 }

@@ -231,6 +231,14 @@ impl Throttle {
         self.change(relay, limits, campaign, &unused, 1.0);
     }
 
+    /// Gives tokens back for letters that were taken and never offered to the relay, by provider: of a person left alone at this hour, or who
+    /// is not to have the letter any more.
+    pub fn give_back(&mut self, relay: &str, limits: &RelayLimits, campaign: CampaignNumber, untried: &BTreeMap<String, u32>) {
+        let providers = Some(untried.iter().map(|(name, letters)| (name.clone(), *letters)).collect());
+        let unused = Offer { total: untried.values().sum(), providers, next: Timestamp::default() };
+        self.change(relay, limits, campaign, &unused, 1.0);
+    }
+
     fn change(&mut self, relay: &str, limits: &RelayLimits, campaign: CampaignNumber, offer: &Offer, sign: f64) {
         let by = f64::from(offer.total) * sign;
         if limits.per_second > 0.0

@@ -29,6 +29,7 @@ on_both_engines!(
     a_scheduled_campaign_begins_at_its_time,
     letters_leave_within_the_window_only,
     nobody_gets_a_letter_in_their_own_quiet_hours,
+    letters_that_are_not_tried_take_nothing_of_a_limit,
     limits_hold_and_the_others_letters_go_on,
     a_new_sender_is_warmed_up_day_by_day,
     arms_stay_even_at_every_moment_of_a_throttled_and_paused_campaign,
@@ -316,6 +317,25 @@ async fn nobody_gets_a_letter_in_their_own_quiet_hours(engine: Engine) {
     assert_eq!(hours, [("angeles", 4), ("london", 0), ("nowhere", 0), ("tokyo", 11)], "eight in the morning of each");
     let attempts = world.lab.vault.read(|conn| deliveries::fates(conn, world.person("tokyo@example.org").id)).unwrap().remove(0).attempts;
     assert_eq!(attempts.len(), 1, "waiting is no attempt");
+}
+
+async fn letters_that_are_not_tried_take_nothing_of_a_limit(engine: Engine) {
+    let mut world = World::new(engine).await;
+    world.settings("[delivery]\nquiet_hours = \"21:00-08:00\"\n[throttle]\ncampaign_per_second = 5\nproviders = { other = 5 }\n[limits]\nper_second = 5");
+    // Night in Tokyo.
+    let rows = (0..20).map(|person| format!("t{person}@example.org,Asia/Tokyo\nl{person}@example.org,Europe/London\n")).collect::<String>();
+    world.import(&format!("email,time_zone\n{rows}"));
+    world.draft(&campaign("autumn").replace("{{ first_name | default(\"there\") }}", "there"));
+    world.launch("autumn").unwrap();
+    // One saved, then five for each second: as many leave, whoever else is left alone.
+    for second in 0..4 {
+        while world.send_a_batch().await.taken > 0 {}
+        assert_eq!(world.received().len(), 1 + 5 * second);
+        world.lab.clock.advance(SignedDuration::from_secs(1));
+    }
+    while world.send_a_batch().await.taken > 0 {}
+    assert_eq!((world.received().len(), world.counts("autumn").queued), (20, 20));
+    world.close("autumn");
 }
 
 async fn limits_hold_and_the_others_letters_go_on(engine: Engine) {

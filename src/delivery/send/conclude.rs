@@ -54,6 +54,7 @@ pub(super) async fn conclude(post: &Post, mailing: Leased, outcome: Outcome, rep
         }
         Outcome::Unsupported { why } => {
             report.skipped += 1;
+            report.untried(&mailing);
             Verdict::Skipped { reason: why.to_string() }
         }
         // Its caller has dealt with it: nothing was tried.
