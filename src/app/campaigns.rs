@@ -1,6 +1,6 @@
 //! What a user can do with campaigns: the verbs that web pages, command line and HTTP API all call.
 //!
-//! Cast: [`draft`], [`redraft`], [`check`], [`launch`], [`schedule`], [`pause`], [`hold`], [`resume`], [`cancel`], [`decide`],
+//! Cast: [`draft`], [`redraft`], [`check`], [`launch`], [`schedule`], [`pause`], [`hold`], [`resume`], [`cancel`], [`resend`], [`decide`],
 //! [`close`], [`progress`], [`results`], [`share`]. Names are looked up by [`find`].
 //!
 //! It translates between rooms and keeps nothing; who may do what is the shells' affair.
@@ -300,6 +300,23 @@ pub fn cancel(lab: &Lab, campaign: &Campaign) -> Done<usize> {
     let skipped = launch::cancel(&lab.vault, campaign.number, now, clock::fresh)?;
     let_go(lab, campaign)?;
     Ok(skipped)
+}
+
+/// Sends letters again of which nobody knows whether they left: the connection was lost, or the service, between their last dot and the relay's
+/// answer. Whoever got one gets it twice, under the same Message-ID. Answers how many.
+///
+/// # Errors
+/// That the campaign sends nothing: a draft, cancelled or closed.
+pub fn resend(lab: &Lab, campaign: &Campaign) -> Done<usize> {
+    if !campaign.state.sends() {
+        return Err(wrong_state(campaign, "only a launched campaign that is not closed can send letters again"));
+    }
+    if campaign.cancelled_at.is_some() {
+        return Err(wrong_state(campaign, "its sending was cancelled, so nothing is sent again"));
+    }
+    let again = lab.vault.write(|conn| deliveries::send_again(conn, campaign.number, lab.clock.now()))?;
+    lab.nudge.notify_waiters();
+    Ok(again)
 }
 
 /// Goes on sending with exactly those not yet sent.

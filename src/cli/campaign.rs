@@ -87,6 +87,11 @@ pub(super) enum Campaign {
         /// Name or number
         name: String,
     },
+    /// Send letters again of which nobody knows whether they left; whoever got one gets it twice, under the same Message-ID
+    Resend {
+        /// Name or number
+        name: String,
+    },
     /// Choose the variant that the rest of the list gets
     Decide {
         /// Name or number
@@ -182,6 +187,10 @@ pub(super) fn run(command: &Campaign, lab: &Lab) -> anyhow::Result<ExitCode> {
         Campaign::Cancel { name } => {
             let skipped = campaigns::cancel(lab, &find(name)?)?;
             println!("Cancelled: {} will not be sent. Those that were are still measured.", counted(skipped, "letter", "letters"));
+        }
+        Campaign::Resend { name } => {
+            let again = campaigns::resend(lab, &find(name)?)?;
+            println!("In the queue again: {}.", counted(again, "letter", "letters"));
         }
         Campaign::Pause { name } => {
             let campaign = find(name)?;

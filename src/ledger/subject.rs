@@ -147,7 +147,11 @@ impl State {
             Tally::Refused => self.has(EventKind::Refused) && !self.has(EventKind::Sent),
             Tally::Failed => self.has(EventKind::Failed) && !self.has(EventKind::Sent),
             Tally::Skipped => self.has(EventKind::Skipped),
-            Tally::Uncertain => self.has(EventKind::Uncertain) && !self.has(EventKind::Sent),
+            // One that was sent again is what came of that.
+            Tally::Uncertain => {
+                let known = [EventKind::Sent, EventKind::Refused, EventKind::Failed, EventKind::Skipped];
+                self.has(EventKind::Uncertain) && !known.into_iter().any(|kind| self.has(kind))
+            }
             Tally::Bounced => self.has(EventKind::Bounced) || (self.has(EventKind::Refused) && !self.has(EventKind::Sent)),
             Tally::Complained => self.has(EventKind::Complained),
             Tally::Unsubscribed => self.has(EventKind::Unsubscribed),

@@ -190,7 +190,7 @@ fn notes(campaign: &Campaign, counts: &Counts, variants: &[VariantNumber], check
     if uncertain > 0 {
         let letters = counted(uncertain, "letter", "letters");
         notes.push(format!(
-            "{letters} may or may not have been sent: the connection was lost before the relay answered. Nothing was sent again."
+            "{letters} may or may not have been sent: the connection was lost before the relay answered. They are sent again only if somebody asks for it."
         ));
     }
     if let Some(until) = counts.until {

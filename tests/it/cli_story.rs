@@ -157,6 +157,7 @@ fn a_campaign_is_written_checked_launched_and_steered_from_the_command_line() ->
     assert_eq!(json["verdict"]["outcome"], "not_estimable");
     assert_eq!(operator.succeeds(&["results", "autumn-letter", "--csv"])?.lines().count(), 3);
     assert!(operator.succeeds(&["share", "autumn-letter"])?.contains("/r/"));
+    assert!(operator.succeeds(&["campaign", "resend", "autumn-letter"])?.contains("0 letters"));
     let cancelled = operator.succeeds(&["campaign", "cancel", "autumn-letter"])?;
     assert!(cancelled.contains("4 letters will not be sent"), "{cancelled}");
     assert!(operator.succeeds(&["campaign", "show", "autumn-letter"])?.contains("4 skipped: sending cancelled"));

@@ -1,7 +1,7 @@
 //! Letters leave by SMTP: what they look like, and what becomes of each whatever the relay answers.
 
 use jiff::SignedDuration;
-use letterlab::app::jobs;
+use letterlab::app::{campaigns, jobs};
 use letterlab::delivery::store as deliveries;
 use letterlab::smtpd::Reply;
 use letterlab::token::{Bearer, Kind};
@@ -250,6 +250,17 @@ async fn a_lease_that_ended_is_queued_again_unless_the_last_dot_was_near(engine:
     let page = world.results("autumn");
     assert!(page.notes.iter().any(|note| note.contains("2 letters may or may not have been sent")), "{:?}", page.notes);
     assert_eq!(world.state("autumn"), "observing");
+    // Unless somebody wants it so.
+    assert_eq!(campaigns::resend(&world.lab, &world.campaign("autumn")).unwrap(), 2);
+    assert_eq!((world.counts("autumn").unknown, world.counts("autumn").waiting()), (0, 2));
+    world.deliver_everything().await;
+    assert_eq!((world.received().len(), world.counts("autumn").accepted), (6, 6));
+    let page = world.results("autumn");
+    assert!(!page.notes.iter().any(|note| note.contains("may or may not have been sent")), "{:?}", page.notes);
+    assert_eq!(page.arms.iter().map(|arm| arm.sent).sum::<u64>(), 6);
+    assert_eq!(campaigns::resend(&world.lab, &world.campaign("autumn")).unwrap(), 0);
+    campaigns::cancel(&world.lab, &world.campaign("autumn")).unwrap();
+    assert!(campaigns::resend(&world.lab, &world.campaign("autumn")).unwrap_err().to_string().contains("cancelled"));
 }
 
 async fn an_outcome_copied_twice_counts_once(engine: Engine) {

@@ -661,6 +661,9 @@ async fn sending_is_steered_from_the_page_and_by_programs(engine: Engine) {
         world.draft(&CAMPAIGN.replace("story", name));
         world.launch(name).unwrap();
     }
+    assert_eq!(form("/campaigns/2/resend", &[]).await.status, 400, "not without the tick");
+    assert_eq!(form("/campaigns/2/resend", &[("confirmed", "yes")]).await.status, 303);
+    assert_eq!(server.send(Method::POST, "/api/v1/campaigns/third/resend", &with_key, "").await.status, 200);
     assert_eq!(form("/campaigns/2/cancel", &[]).await.status, 400, "not without the tick");
     assert_eq!(form("/campaigns/2/cancel", &[("confirmed", "yes")]).await.status, 303);
     assert_eq!(server.send(Method::POST, "/api/v1/campaigns/third/cancel", &with_key, "").await.status, 200);

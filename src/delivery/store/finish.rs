@@ -1,4 +1,5 @@
-//! What became of letters, as their workers say it; the pace and the limits of a day; letters that will not be sent any more.
+//! What became of letters, as their workers say it; the pace and the limits of a day; letters that will not be sent any more,
+//! or once more.
 //!
 //! Cast: [`Said`] (what the worker of one batch says), [`write_down`] (of several batches, in one transaction), [`bring_in`].
 //!
@@ -269,6 +270,31 @@ pub fn has_waiting(conn: &mut VaultConn, campaign: CampaignNumber) -> DbResult<b
         }
     }
     Ok(false)
+}
+
+const SEND_AGAIN: &str = "UPDATE mailing SET state = 'queued', due_at = ?, finished_at = NULL, first_attempt_at = NULL \
+     WHERE id = ? AND state = 'unknown'";
+
+/// Puts letters of a campaign of which nobody knows whether they left back in the queue, to be tried as if for the first time. Answers how
+/// many.
+pub fn send_again(conn: &mut VaultConn, campaign: CampaignNumber, now: Timestamp) -> DbResult<usize> {
+    let key = i64::from(campaign.0);
+    let rows: Vec<(String, String)> = mailing::table
+        .filter(mailing::campaign.eq(key))
+        .filter(mailing::state.eq("unknown"))
+        .order(mailing::id)
+        .select((mailing::id, mailing::part))
+        .load(conn.sql())?;
+    let (mut again, mut changes) = (0, Changes::default());
+    for (id, part) in &rows {
+        // Asked again: of two who say so at once, one does it.
+        if Fixed::new(SEND_AGAIN, [Value::Number(now.as_millisecond()), Value::Text(id)]).run(conn)? > 0 {
+            changes.add(key, part, "unknown", "", -1);
+            again += 1;
+        }
+    }
+    changes.write(conn)?;
+    Ok(again)
 }
 
 /// Up to `limit` mailings that will not be sent any more because the campaign ends: skipped, with their outcomes.

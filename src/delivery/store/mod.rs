@@ -22,7 +22,9 @@ use jiff::Timestamp;
 use crate::db::{DbError, DbResult};
 use crate::ids::{CampaignNumber, VariantNumber};
 
-pub use finish::{Said, Skipped, accepted_since, bring_in, forget_pace, has_waiting, refund_day, reserve_day, skip_waiting, write_down};
+pub use finish::{
+    Said, Skipped, accepted_since, bring_in, forget_pace, has_waiting, refund_day, reserve_day, send_again, skip_waiting, write_down,
+};
 pub use judged::{add_judged, forget_judged, forget_judged_before, judged};
 pub use lease::{
     drop_lease, end_leases, expire_leases, gone, has_ended, lease, lease_within, leases_open, let_go, mark, next_due, recall, renew, seen,

@@ -39,6 +39,7 @@ pub fn done(request: &HttpRequest) -> Vec<Flash> {
         "launching" => (Tone::Good, "Sealed. Everybody is being assigned; letters leave as soon as that is done."),
         "paused" => (Tone::Good, "Paused. Letters already handed over still arrive."),
         "cancelled" => (Tone::Good, "Cancelled. Nothing more is sent; what was sent is still measured."),
+        "resent" => (Tone::Good, "They are in the queue again."),
         "scheduled" => (Tone::Good, "The time of the first letter is set."),
         "resumed" => (Tone::Good, "Sending goes on."),
         "decided" => (Tone::Good, "Decided. Whoever is left of the list gets the chosen variant."),
@@ -91,6 +92,9 @@ pub fn actions(
     }
     if campaign.state.sends() && waiting > 0 {
         actions.push(Action::cancel(to("cancel"), &counted(waiting, "recipient", "recipients")));
+    }
+    if campaign.state.sends() && campaign.cancelled_at.is_none() && progress.mailings.unknown > 0 {
+        actions.push(Action::resend(to("resend"), &counted(progress.mailings.unknown, "letter", "letters")));
     }
     if campaign.state == State::Draft && is_ready {
         actions.push(Action::seal(to("seal")));
@@ -207,6 +211,12 @@ pub async fn cancel(web: web::Data<Web>, number: web::Path<String>, form: PostFo
     confirmed(&form)?;
     by_role(&form.user.account);
     step(&web, &number, "cancelled", |lab, campaign| campaigns::cancel(lab, campaign).map(|_| ())).await
+}
+
+/// `POST /campaigns/{number}/resend`
+pub async fn resend(web: web::Data<Web>, number: web::Path<String>, form: PostForm) -> Result<HttpResponse, Fault> {
+    confirmed(&form)?;
+    step(&web, &number, "resent", |lab, campaign| campaigns::resend(lab, campaign).map(|_| ())).await
 }
 
 /// `POST /campaigns/{number}/schedule` with `start`, a moment in UTC as browsers write it; empty for at once.

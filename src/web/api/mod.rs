@@ -72,6 +72,9 @@ fn purpose(method: &Method, path: &str) -> &'static str {
         (_, "launch") => "Seal, assign everybody, send.",
         (_, "pause") => "Stop sending for now.",
         (_, "cancel") => "Send no more, for good; what was sent is still measured.",
+        (_, "resend") => {
+            "Send letters again of which nobody knows whether they left; whoever got one gets it twice, under the same Message-ID."
+        }
         (_, "schedule") => "When the first letter may leave: {\"start\": \"2026-12-01T08:00:00+01:00\"}; without it at once.",
         (_, "test") => "Try relays out, step by step, without a letter: {\"relay\": \"main\", \"sender\": \"news@example.org\"}.",
         (_, "letters") => "Whether one person may be mailed, and what became of every letter to them: {\"address\": \"…\"}.",

@@ -107,6 +107,11 @@ pub async fn resume(web: web::Data<Web>, _program: Program, name: web::Path<Stri
     step(&web, name, campaigns::resume).await
 }
 
+/// `POST …/resend`
+pub async fn resend(web: web::Data<Web>, _program: Program, name: web::Path<String>) -> Result<HttpResponse, Fault> {
+    step(&web, name, |lab, campaign| campaigns::resend(lab, campaign).map(|_| ())).await
+}
+
 /// `POST …/cancel`
 pub async fn cancel(web: web::Data<Web>, _program: Program, name: web::Path<String>) -> Result<HttpResponse, Fault> {
     step(&web, name, |lab, campaign| campaigns::cancel(lab, campaign).map(|_| ())).await

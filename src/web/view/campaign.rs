@@ -279,6 +279,25 @@ impl Action {
         }
     }
 
+    /// Send those again of which nobody knows whether they left.
+    pub fn resend(url: String, unknown: &str) -> Self {
+        Self {
+            url,
+            key: "resend",
+            title: "Send again".into(),
+            explanation: format!(
+                "Nobody knows whether {unknown} left: the connection was lost between the end of the letter and the relay's answer. Whoever got \
+                 theirs gets it a second time, under the same Message-ID, which some mail programs show as one."
+            ),
+            button: "Send them again".into(),
+            primary: false,
+            confirm: Some("This cannot be undone.".into()),
+            choices_title: String::new(),
+            choices: Vec::new(),
+            moment: None,
+        }
+    }
+
     /// Send no more, for good.
     pub fn cancel(url: String, waiting: &str) -> Self {
         Self {
