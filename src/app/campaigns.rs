@@ -247,19 +247,19 @@ pub fn pause(lab: &Lab, campaign: &Campaign, reason: &str) -> Done<()> {
     match campaign.state {
         State::Draft => Err(wrong_state(campaign, "it sends nothing that could be paused before it is launched")),
         State::Closed => Err(wrong_state(campaign, "it sends nothing any more that could be paused")),
-        _ => hold(lab, campaign, reason),
+        _ => hold(lab, campaign, reason).map(|_| ()),
     }
 }
 
-/// Pauses it wherever it stands, as a sender does who meets a reason to.
+/// Pauses it wherever it stands, as a sender does who meets a reason to. Answers whether it was not paused before.
 ///
 /// # Errors
 /// When a database fails.
-pub fn hold(lab: &Lab, campaign: &Campaign, reason: &str) -> Done<()> {
+pub fn hold(lab: &Lab, campaign: &Campaign, reason: &str) -> Done<bool> {
     let now = lab.clock.now();
-    lab.ledger.write(|conn| campaigns::pause(conn, campaign.number, Some(reason), now))?;
+    let is_new = lab.ledger.write(|conn| campaigns::pause(conn, campaign.number, Some(reason), now))?;
     lab.vault.write(|conn| deliveries::recall(conn, campaign.number))?;
-    Ok(())
+    Ok(is_new)
 }
 
 /// Says when the first letter may leave; none for as soon as it is launched. May be said before the launch and after it.

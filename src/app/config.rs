@@ -15,6 +15,7 @@ use crate::delivery::relays::{Relay, Relays};
 use crate::delivery::smtp::RelaySettings;
 use crate::delivery::throttle::{RelayLimits, Throttles};
 use crate::delivery::window::{Window, zone};
+use crate::vault::address::EmailAddress;
 
 /// The sample file with every default.
 pub const DEFAULTS: &str = include_str!("letterlab.toml");
@@ -48,6 +49,8 @@ pub struct Config {
     pub bounce: Bounce,
     /// The domains letters come from.
     pub domain: Domain,
+    /// Who is told what happens by itself.
+    pub notify: Notify,
     /// What is logged.
     pub log: Log,
 }
@@ -221,6 +224,16 @@ impl Domain {
     pub fn resolver(&self) -> Option<SocketAddr> {
         self.resolver.parse().ok()
     }
+}
+
+/// Who is told of a campaign that pauses by itself.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Notify {
+    /// Whose address; empty for nobody's.
+    pub mail: String,
+    /// Program and arguments; empty for none. It gets one line of JSON.
+    pub command: Vec<String>,
 }
 
 /// What is logged.
@@ -406,6 +419,11 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     }
     if !(1..=120).contains(&config.delivery.give_up_hours) {
         return fault("delivery.give_up_hours", format!("{} is not between 1 and 120", config.delivery.give_up_hours));
+    }
+    if !config.notify.mail.is_empty()
+        && let Err(why) = EmailAddress::parse(&config.notify.mail)
+    {
+        return fault("notify.mail", why.to_string());
     }
     let id = &config.delivery.sender_id;
     if !(5..=15).contains(&id.len()) || !id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {

@@ -4,7 +4,7 @@
 //! (keys taken up while running), [`lab`] (everything put together once and passed on), [`accounts`], [`campaigns`], [`people`],
 //! [`letters`], [`images`] and [`assignment`] (what web,
 //! command line and API all call), [`domain`] (whether a sender proves who it is), [`exchanges`] (whose mailboxes a domain's are), [`proof`] (that letters differ in one element),
-//! [`preflight`] (the list before launch), [`preview`] and [`test_mail`] (letters before they leave), [`jobs`] (background work), [`comparing`] (what processes tell each other),
+//! [`preflight`] (the list before launch), [`preview`] and [`test_mail`] (letters before they leave), [`jobs`] (background work), [`notices`] (who is told), [`comparing`] (what processes tell each other),
 //! [`outpost`] (what answers pixels and links, without people), [`roles`] (which of all this a process does), [`proxies`] (whose word
 //! counts on where a request comes from), [`recount`] (states and counts from the events), [`backup`].
 //!
@@ -27,6 +27,7 @@ pub mod lab;
 pub mod letters;
 pub mod networks;
 pub mod node;
+pub mod notices;
 pub mod outpost;
 pub mod people;
 pub mod planning;

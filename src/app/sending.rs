@@ -18,6 +18,7 @@ use tokio::sync::{Notify, watch};
 use crate::app::config::Config;
 use crate::app::lab::Lab;
 use crate::app::node::{Batch, Node};
+use crate::app::notices::{self, Notice};
 use crate::app::{campaigns as verbs, clock};
 use crate::campaign::state::State;
 use crate::campaign::store::{self as campaigns, Campaign};
@@ -217,8 +218,13 @@ pub fn no_relay(domain: &str) -> String {
 
 async fn hold(lab: &Lab, campaign: &Campaign, reason: String) -> anyhow::Result<()> {
     tracing::warn!(campaign = %campaign.number, reason, "campaign paused");
-    let (lab, campaign) = (lab.clone(), campaign.clone());
-    Ok(tokio::task::spawn_blocking(move || verbs::hold(&lab, &campaign, &reason)).await??)
+    let notice = Notice::paused(lab, campaign, &reason);
+    let (holding, campaign) = (lab.clone(), campaign.clone());
+    // Of all workers and processes that meet a reason, one tells.
+    if tokio::task::spawn_blocking(move || verbs::hold(&holding, &campaign, &reason)).await?? {
+        notices::tell(lab, &notice).await;
+    }
+    Ok(())
 }
 
 fn domain_of(letters: &Letters) -> String {

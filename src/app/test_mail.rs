@@ -67,13 +67,18 @@ async fn hand_over(relay: &RelaySettings, from: &str, to: &str, letters: &[(Vari
 }
 
 fn told(variant: VariantNumber, outcome: Outcome) -> Sent {
-    let why = match outcome {
-        Outcome::Accepted { .. } => String::new(),
-        Outcome::Refused { code, text, .. } => format!("the relay refuses it with {code}: {text}"),
-        Outcome::Deferred { code, text, .. } => format!("the relay asks to come again later, with {code}: {text}"),
-        Outcome::Lost { why, .. } => format!("the connection to the relay broke: {why}"),
-        Outcome::Unsupported { why } => why.to_string(),
-        Outcome::Withheld => "it was held back".to_owned(),
-    };
+    let why = refusal(outcome).unwrap_or_default();
     Sent { variant: variant.to_string(), accepted: why.is_empty(), why }
+}
+
+/// Why a letter was not taken, in words; none when it was.
+pub(super) fn refusal(outcome: Outcome) -> Option<String> {
+    match outcome {
+        Outcome::Accepted { .. } => None,
+        Outcome::Refused { code, text, .. } => Some(format!("the relay refuses it with {code}: {text}")),
+        Outcome::Deferred { code, text, .. } => Some(format!("the relay asks to come again later, with {code}: {text}")),
+        Outcome::Lost { why, .. } => Some(format!("the connection to the relay broke: {why}")),
+        Outcome::Unsupported { why } => Some(why.to_string()),
+        Outcome::Withheld => Some("it was held back".to_owned()),
+    }
 }

@@ -351,8 +351,9 @@ pub struct Pause {
     pub reason: String,
 }
 
-/// Stops sending for the moment, or goes on, and keeps when. Pausing a paused campaign changes its reason only. Call inside a transaction.
-pub fn pause(conn: &mut LedgerConn, number: CampaignNumber, reason: Option<&str>, now: Timestamp) -> DbResult<()> {
+/// Stops sending for the moment, or goes on, and keeps when. Pausing a paused campaign changes its reason only. Answers
+/// whether it was otherwise before. Call inside a transaction.
+pub fn pause(conn: &mut LedgerConn, number: CampaignNumber, reason: Option<&str>, now: Timestamp) -> DbResult<bool> {
     let changed = diesel::update(campaign::table.find(i64::from(number.0)).filter(campaign::paused.ne(reason.is_some())))
         .set((campaign::paused.eq(reason.is_some()), campaign::pause_reason.eq(reason)))
         .execute(conn.sql())?;
@@ -366,7 +367,7 @@ pub fn pause(conn: &mut LedgerConn, number: CampaignNumber, reason: Option<&str>
             diesel::update(open).set(pause_table::until.eq(now.as_millisecond())).execute(conn.sql())?;
         }
     }
-    Ok(())
+    Ok(changed > 0)
 }
 
 fn begin_pause(conn: &mut LedgerConn, number: CampaignNumber, reason: &str, now: Timestamp) -> DbResult<()> {

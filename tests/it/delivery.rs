@@ -20,6 +20,7 @@ on_both_engines!(
     a_letter_put_off_for_too_long_is_given_up,
     a_refusal_for_the_sender_is_not_held_against_the_recipient,
     twenty_such_refusals_in_a_row_pause_the_campaign,
+    whoever_is_to_be_told_of_a_pause_is_told_once,
     who_unsubscribed_since_enrolment_is_not_mailed,
     a_list_deleted_after_enrolment_stops_no_letter,
     a_paused_campaign_sends_nothing_and_goes_on_where_it_stopped,
@@ -181,6 +182,34 @@ async fn twenty_such_refusals_in_a_row_pause_the_campaign(engine: Engine) {
     let offers: usize = (0..60).map(|person| world.mailboxes.offers(&format!("p{person}@example.org"))).sum();
     // One more than twenty: its envelope stood behind the dot of the last, and the letter itself stayed here.
     assert_eq!((offers, world.counts("autumn").queued), (21, 60), "not even the whole batch was burnt, and nobody is given up for it");
+    world.close("autumn");
+}
+
+async fn whoever_is_to_be_told_of_a_pause_is_told_once(engine: Engine) {
+    let mut world = World::new(engine).await;
+    let told = world.folder().join("told");
+    world.settings(&format!("[notify]\nmail = \"ops@example.net\"\ncommand = [\"sh\", \"-c\", 'cat >> \"$0\"', \"{}\"]", told.display()));
+    world.import(&people(60));
+    for person in 0..60 {
+        let blocked = Reply::new(554, [5, 7, 1], "message refused by policy");
+        world.mailboxes.answer(&format!("p{person}@example.org"), Answer::AfterTheLetter(blocked));
+    }
+    world.draft(&campaign("autumn"));
+    world.launch("autumn").unwrap();
+    world.deliver_everything().await;
+    let mail = world.letter_to("ops@example.net");
+    assert_eq!((mail.subject.as_str(), mail.return_path.as_str()), ("Letterlab: campaign autumn is paused", "news@example.org"));
+    let paused = world.campaign("autumn").paused.unwrap();
+    assert!(mail.text.contains(&paused) && mail.text.contains("/campaigns/1"), "{}", mail.text);
+    let lines = std::fs::read_to_string(&told).unwrap();
+    let notice: serde_json::Value = serde_json::from_str(lines.trim_end()).unwrap();
+    assert_eq!((&notice["event"], &notice["campaign"], &notice["reason"]), (&"paused".into(), &"autumn".into(), &paused.as_str().into()));
+    // By hand, or once more by another worker: nothing new.
+    assert!(!campaigns::hold(&world.lab, &world.campaign("autumn"), "the same again").unwrap());
+    campaigns::resume(&world.lab, &world.campaign("autumn")).unwrap();
+    campaigns::pause(&world.lab, &world.campaign("autumn"), "by hand").unwrap();
+    world.deliver_everything().await;
+    assert_eq!(world.received().len(), 1);
     world.close("autumn");
 }
 

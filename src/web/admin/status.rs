@@ -3,6 +3,7 @@
 use actix_web::{HttpResponse, web};
 
 use crate::app::networks::{OLD_DAYS, Table};
+use crate::app::notices;
 use crate::app::outpost::{Live, live};
 use crate::app::recount::{CheckError, CheckStage, Checked, Stage};
 use crate::app::relays::{self, Tested};
@@ -126,6 +127,7 @@ async fn view(web: &Web, user: &User, tested: &[Tested]) -> Result<HttpResponse,
         Fact::new("Events", &status.ledger),
         Fact::new("Recipients reach it at", &web.lab.config.web.base_url),
         Fact::new("Relay", &web.lab.config.relay.host),
+        Fact::new("Told when a campaign pauses by itself", &notices::to_whom(&web.lab.config.notify)),
     ];
     let as_of = moment(web.lab.clock.now());
     let step = |relay: &Tested, step: &crate::delivery::smtp::ProbeStep| (relay.relay.clone(), step.what, step.good, step.detail.clone());
