@@ -294,7 +294,7 @@ fn unwrap_blocks(html: &str, marks: &Marks) -> String {
 
 /// Whether every person sees the unsubscribe address.
 fn offers_unsubscribe(html: &str, marks: &Marks) -> bool {
-    marks.uses.iter().any(|one| one.field == UNSUBSCRIBE && one.always && html.contains(&marks.tag_mark(one.tag)))
+    marks.uses.iter().any(|one| one.field == UNSUBSCRIBE && one.always && text::shows(html, &marks.tag_mark(one.tag), marks))
 }
 
 fn html_template(html: &str, preheader: Option<&str>, footer: Option<&str>, pixel_first: bool, marks: &Marks) -> Source {

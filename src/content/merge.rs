@@ -16,6 +16,8 @@ use super::syntax::{self, FieldUse};
 
 /// Most merge tags a part may have.
 const MOST_TAGS: usize = 2_000;
+/// Most digits of a mark's number.
+const LONGEST_NUMBER: usize = 8;
 /// Longest merge tag, in bytes.
 const LONGEST_TAG: usize = 4_096;
 
@@ -166,6 +168,23 @@ impl Marks {
             pieces.push(Piece::Literal(remaining));
         }
         pieces
+    }
+
+    /// How many bytes of `next` belong to a mark that begins at the end of `before` and was cut; 0 for none.
+    pub fn rest_of_mark(&self, before: &str, next: &str) -> usize {
+        let longest = self.prefix.len() + LONGEST_NUMBER + 1;
+        let line = before.rsplit('\n').next().unwrap_or_default();
+        let next = &next[..next.floor_char_boundary(longest)];
+        for length in 1..=line.len().min(longest) {
+            let Some(begun) = line.get(line.len() - length..) else { continue };
+            let joined = format!("{begun}{next}");
+            if let Some((_, read)) = joined.strip_prefix(&self.prefix).and_then(read_mark)
+                && self.prefix.len() + read > length
+            {
+                return self.prefix.len() + read - length;
+            }
+        }
+        0
     }
 
     /// Whether a masked text holds any mark.

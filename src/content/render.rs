@@ -62,7 +62,10 @@ fn markdown(masked: &str, marks: &Marks) -> String {
             Piece::Link(_) | Piece::Address(_) => false,
         });
         if only_blocks && pieces.iter().any(|piece| matches!(piece, Piece::Tag(_))) {
-            source.push_str(&format!("<!--{}-->\n", line.trim()));
+            // One comment each: a comment stands for one tag from here on.
+            let tags = pieces.iter().filter_map(|piece| if let Piece::Tag(number) = piece { Some(comment(*number, marks)) } else { None });
+            source.extend(tags);
+            source.push('\n');
         } else {
             source.push_str(line);
         }
@@ -144,7 +147,7 @@ fn settle(masked: &str, marks: &Marks) -> Result<String, ContentError> {
                     match piece {
                         Piece::Literal(literal) => settled.push_str(literal),
                         Piece::Tag(number) if marks.block_tag(number).is_some() => {
-                            settled.push_str(&format!("<!--{}-->", marks.tag_mark(number)));
+                            settled.push_str(&comment(number, marks));
                         }
                         Piece::Tag(number) => settled.push_str(&marks.tag_mark(number)),
                         Piece::Link(_) | Piece::Address(_) => {}
@@ -173,11 +176,32 @@ fn settle(masked: &str, marks: &Marks) -> Result<String, ContentError> {
                 settled.push_str("<!--<![endif]-->");
                 continue;
             }
+            Kind::Comment(inner) if marks.any_in(inner) && !is_conditional(inner) => {
+                // A note to authors: what it prints nobody is to read, nor to lack a value for. A condition in it, as some editors write
+                // them, is one all the same.
+                let blocks = marks.pieces(inner).into_iter().filter_map(|piece| match piece {
+                    Piece::Tag(number) if marks.block_tag(number).is_some() => Some(comment(number, marks)),
+                    _ => None,
+                });
+                settled.extend(blocks);
+                continue;
+            }
             _ => {}
         }
         settled.push_str(text);
     }
     Ok(settled)
+}
+
+/// A condition or loop as it is kept in place until every tool is done.
+fn comment(tag: usize, marks: &Marks) -> String {
+    format!("<!--{}-->", marks.tag_mark(tag))
+}
+
+/// Whether a comment is one that Outlook reads as markup.
+fn is_conditional(inner: &str) -> bool {
+    let inner = inner.trim_start();
+    inner.starts_with("[if") || inner.starts_with("[IF") || inner.starts_with("<![")
 }
 
 fn starts(token: Option<&Token<'_>>, element: &str) -> bool {

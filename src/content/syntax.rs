@@ -37,7 +37,7 @@ pub struct FieldUse {
     pub line: usize,
     /// A person without a value does no harm here: there is a default, or the field is only asked for.
     pub optional: bool,
-    /// Reached for every person: not inside a condition or loop.
+    /// Printed for every person: not inside a condition or loop, nor one itself.
     pub always: bool,
 }
 
@@ -158,7 +158,7 @@ impl Walk<'_> {
             Stmt::EmitRaw(_) => Ok(()),
             Stmt::EmitExpr(print) => self.expression(&print.expr, false),
             Stmt::IfCond(condition) => {
-                self.expression(&condition.expr, true)?;
+                self.aside(&condition.expr, true)?;
                 let guards = self.guarded.len();
                 guards_of(&condition.expr, &mut self.guarded);
                 self.inside += 1;
@@ -176,11 +176,11 @@ impl Walk<'_> {
                 let (Expr::List(_) | Expr::Tuple(_), Expr::Var(target)) = (&each.iter, &each.target) else {
                     return self.refuse(span, "a loop runs over a written-out list: {% for size in [\"S\", \"M\"] %}");
                 };
-                self.expression(&each.iter, false)?;
+                self.aside(&each.iter, false)?;
                 let locals = self.locals.len();
                 self.locals.extend([target.id.to_owned(), "loop".to_owned()]);
                 if let Some(filter) = &each.filter_expr {
-                    self.expression(filter, true)?;
+                    self.aside(filter, true)?;
                 }
                 self.inside += 1;
                 self.statements(&each.body)?;
@@ -201,30 +201,30 @@ impl Walk<'_> {
         match expression {
             Expr::Var(variable) => self.field(variable.id, variable.span(), optional),
             Expr::Const(_) => Ok(()),
-            Expr::UnaryOp(operation) if matches!(operation.op, UnaryOpKind::Not) => self.expression(&operation.expr, true),
+            Expr::UnaryOp(operation) if matches!(operation.op, UnaryOpKind::Not) => self.aside(&operation.expr, true),
             Expr::UnaryOp(operation) => self.expression(&operation.expr, optional),
             Expr::BinOp(operation) => match operation.op {
                 BinOpKind::ScAnd | BinOpKind::ScOr => {
-                    self.expression(&operation.left, optional)?;
-                    self.expression(&operation.right, optional)
+                    self.aside(&operation.left, optional)?;
+                    self.aside(&operation.right, optional)
                 }
                 BinOpKind::Eq | BinOpKind::Ne | BinOpKind::Lt | BinOpKind::Lte | BinOpKind::Gt | BinOpKind::Gte | BinOpKind::In => {
-                    self.expression(&operation.left, true)?;
-                    self.expression(&operation.right, true)
+                    self.aside(&operation.left, true)?;
+                    self.aside(&operation.right, true)
                 }
                 _ => self.refuse(expression.span(), "arithmetic and joining of texts are not available in letters"),
             },
             Expr::Compare(comparison) => {
-                self.expression(&comparison.expr, true)?;
-                comparison.ops.iter().try_for_each(|operation| self.expression(&operation.expr, true))
+                self.aside(&comparison.expr, true)?;
+                comparison.ops.iter().try_for_each(|operation| self.aside(&operation.expr, true))
             }
             Expr::IfExpr(choice) => {
-                self.expression(&choice.test_expr, true)?;
+                self.aside(&choice.test_expr, true)?;
                 let guards = self.guarded.len();
                 guards_of(&choice.test_expr, &mut self.guarded);
-                self.expression(&choice.true_expr, optional)?;
+                self.aside(&choice.true_expr, optional)?;
                 self.guarded.truncate(guards);
-                choice.false_expr.iter().try_for_each(|other| self.expression(other, optional))
+                choice.false_expr.iter().try_for_each(|other| self.aside(other, optional))
             }
             Expr::Filter(filter) => {
                 if !FILTERS.contains(&filter.name) {
@@ -240,7 +240,7 @@ impl Walk<'_> {
                 if !TESTS.contains(&test.name) {
                     return self.refuse(expression.span(), &format!("there is no test `{}`; there are: {}", test.name, TESTS.join(", ")));
                 }
-                self.expression(&test.expr, true)?;
+                self.aside(&test.expr, true)?;
                 self.arguments(&test.args, expression.span())
             }
             Expr::List(list) => list.items.iter().try_for_each(|item| self.expression(item, false)),
@@ -256,10 +256,18 @@ impl Walk<'_> {
         }
     }
 
+    /// An expression that is asked for, or printed for some people only.
+    fn aside(&mut self, expression: &Expr<'_>, optional: bool) -> Result<(), ContentError> {
+        self.inside += 1;
+        let walked = self.expression(expression, optional);
+        self.inside -= 1;
+        walked
+    }
+
     fn arguments(&mut self, arguments: &[CallArg<'_>], span: Span) -> Result<(), ContentError> {
         for argument in arguments {
             match argument {
-                CallArg::Pos(value) => self.expression(value, false)?,
+                CallArg::Pos(value) => self.aside(value, false)?,
                 CallArg::Kwarg(..) | CallArg::PosSplat(_) | CallArg::KwargSplat(_) => {
                     return self.refuse(span, "write arguments without names: truncate(20)");
                 }
@@ -337,17 +345,17 @@ mod tests {
         };
         check("Hi {{ a }}", &[("a", 1, false, true)]);
         check("x\n{{ a | default(\"y\") }}\n{{ b|trim|upper }}", &[("a", 2, true, true), ("b", 3, false, true)]);
-        check("{{ a | trim | default(b) }}", &[("a", 1, true, true), ("b", 1, false, true)]);
+        check("{{ a | trim | default(b) }}", &[("a", 1, true, true), ("b", 1, false, false)]);
         check(
             "{% if a %}{{ a }}{{ b }}{% else %}{{ a }}{% endif %}",
-            &[("a", 1, true, true), ("a", 1, true, false), ("b", 1, false, false), ("a", 1, false, false)],
+            &[("a", 1, true, false), ("a", 1, true, false), ("b", 1, false, false), ("a", 1, false, false)],
         );
         check(
             "{% if a is defined and b == \"x\" %}{{ a }}{% elif c %}1{% endif %}",
-            &[("a", 1, true, true), ("b", 1, true, true), ("a", 1, true, false), ("c", 1, true, false)],
+            &[("a", 1, true, false), ("b", 1, true, false), ("a", 1, true, false), ("c", 1, true, false)],
         );
-        check("{% for s in [\"a\", b] %}{{ s }}{{ loop.index }}{% endfor %}", &[("b", 1, false, true)]);
-        check("{{ 'x' if a else 'y' }}{{ a if a in ['p', 'q'] }}", &[("a", 1, true, true), ("a", 1, true, true), ("a", 1, false, true)]);
+        check("{% for s in [\"a\", b] %}{{ s }}{{ loop.index }}{% endfor %}", &[("b", 1, false, false)]);
+        check("{{ 'x' if a else 'y' }}{{ a if a in ['p', 'q'] }}", &[("a", 1, true, false), ("a", 1, true, false), ("a", 1, false, false)]);
     }
 
     #[test]

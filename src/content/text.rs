@@ -16,7 +16,52 @@ const WIDTH: usize = 76;
 pub fn from_html(html: &str, marks: &mut Marks) -> String {
     let simple = simplify(html, marks);
     let converted = html2text::config::plain_no_decorate().allow_width_overflow().string_from_read(simple.as_bytes(), WIDTH);
-    tidy(&converted.unwrap_or_default(), marks)
+    tidy(&mend(&converted.unwrap_or_default(), marks), marks)
+}
+
+/// A word longer than a line is broken wherever the line ends, in the middle of a mark as well: Chinese and Japanese sentences are such
+/// words. Marks are made whole again, on the line where they begin.
+fn mend(converted: &str, marks: &Marks) -> String {
+    let mut mended = String::with_capacity(converted.len());
+    for (number, line) in converted.lines().enumerate() {
+        // A quotation or a list begins each of its lines so.
+        let words = line.trim_start_matches([' ', '>']);
+        let (rest_of_mark, rest) = words.split_at(marks.rest_of_mark(&mended, words));
+        mended.push_str(rest_of_mark);
+        if rest_of_mark.is_empty() || !rest.is_empty() {
+            if number > 0 {
+                mended.push('\n');
+            }
+            mended.push_str(line.strip_suffix(words).unwrap_or_default());
+            mended.push_str(rest);
+        }
+    }
+    mended
+}
+
+/// Whether a document shows a mark to everybody who sees it: in its words, or as an address to follow. What only a comment or a hidden
+/// element holds it does not show.
+pub(super) fn shows(html: &str, mark: &str, marks: &Marks) -> bool {
+    let holds = |text: &str| {
+        text.contains(mark)
+            || marks.pieces(text).iter().any(|piece| {
+                matches!(piece, Piece::Address(number) if marks.addresses.get(*number).is_some_and(|address| address.contains(mark)))
+            })
+    };
+    let tokens = markup::tokens(html);
+    let mut index = 0;
+    while let Some(token) = tokens.get(index) {
+        match &token.kind {
+            Kind::Start { name, attributes, .. } if is_hidden(name, attributes) => {
+                index = markup::inner_end(&tokens, index).unwrap_or(index);
+            }
+            Kind::Start { attributes, .. } if markup::attribute(attributes, "href").is_some_and(|href| holds(href.value)) => return true,
+            Kind::Text if holds(&html[token.span.clone()]) => return true,
+            _ => {}
+        }
+        index += 1;
+    }
+    false
 }
 
 /// The document as blocks and words, without what is not shown.
@@ -38,6 +83,14 @@ fn simplify(html: &str, marks: &mut Marks) -> String {
                 "img" => {
                     let alt = markup::attribute(attributes, "alt").map_or("", |alt| alt.value);
                     simple.push_str(&alt.replace('<', "&lt;"));
+                }
+                "area" => {
+                    // A part of a picture: without the picture there is its word and its address.
+                    let value = |name| markup::attribute(attributes, name).map_or("", |attribute| attribute.value);
+                    let shown = value("alt").replace('<', "&lt;");
+                    if let Some(address) = address_mark(value("href"), &shown, marks) {
+                        simple.push_str(&format!("<div>{shown} &lt;{address}&gt;</div>"));
+                    }
                 }
                 name => simple.push_str(&format!("<{}>", plain_name(name))),
             },

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::*;
 
 mod limits;
+mod places;
 mod variants;
 
 fn newsletter(format: BodyFormat, source: &str) -> Newsletter {
