@@ -2,9 +2,11 @@
 //!
 //! Cast: [`FrozenLink`]; [`freeze`] walks a document once and gives [`Frozen`].
 //!
-//! Addresses are taken as they are: entities are decoded once, query and fragment stay byte for byte.
+//! Addresses are taken as they are: entities are decoded once, query and fragment stay byte for byte. Only what no header may hold is
+//! written as it goes over the wire: international hosts, letters beyond ASCII, spaces.
 
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 use super::error::ContentError;
 use super::markup::{self, Attribute, Kind, Token};
@@ -22,7 +24,7 @@ pub const MOST_LINKS: usize = 2_000;
 pub struct FrozenLink {
     /// Counted from 1 in reading order.
     pub number: LinkNumber,
-    /// Where it leads: http or https.
+    /// Where it leads: http or https, in ASCII.
     pub url: String,
 }
 
@@ -143,7 +145,7 @@ fn link_tag(
                     }
                     let count = frozen.links.len() + 1;
                     let number = LinkNumber(u16::try_from(count).unwrap_or(u16::MAX));
-                    frozen.links.push(FrozenLink { number, url });
+                    frozen.links.push(FrozenLink { number, url: on_the_wire(url)? });
                     tag.push_str(&html[done..attribute.span.start]);
                     tag.push_str(&format!("href=\"{}\"", marks.link_mark(count)));
                     done = attribute.span.end;
@@ -196,6 +198,21 @@ fn treat(raw: &str, marks: &Marks) -> Treatment {
     let has_scheme = scheme
         .is_some_and(|scheme| !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte)));
     if has_scheme || url.starts_with('#') { Treatment::Leave } else { Treatment::Relative }
+}
+
+/// An address as it may stand in a header: what is ASCII already stays as it is.
+fn on_the_wire(url: String) -> Result<String, ContentError> {
+    let problem = |what: &str| {
+        let problem = format!("the link `{}` {what}; write its address anew", shortened(&url.replace(char::is_control, "\u{FFFD}")));
+        ContentError::Markup { line: None, problem }
+    };
+    if url.contains(char::is_control) {
+        return Err(problem("holds a control character"));
+    }
+    if url.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(url);
+    }
+    Url::parse(&url).map(String::from).map_err(|error| problem(&format!("cannot be followed ({error})")))
 }
 
 /// Whether an address is a program instead of a place.
@@ -276,6 +293,21 @@ mod tests {
     }
 
     #[test]
+    fn an_address_that_no_header_can_hold_is_refused_with_its_place() {
+        for (href, expected) in [
+            ("https://a.example/x&#1;y", "the link `https://a.example/x\u{FFFD}y` holds a control character; write its address anew"),
+            (
+                "https://a.example:99999/ö",
+                "the link `https://a.example:99999/ö` cannot be followed (invalid port number); write its address anew",
+            ),
+        ] {
+            let html = format!("<a href=\"{href}\">a</a>");
+            let fault = freeze(&html, &Marks::for_texts(&[&html])).unwrap_err().to_string();
+            assert!(fault.contains(expected), "{fault}");
+        }
+    }
+
+    #[test]
     fn only_web_addresses_are_tracked_and_each_place_counts() {
         let check = |html: &str, expected: &[&str]| {
             let (_, frozen) = frozen(html);
@@ -286,7 +318,11 @@ mod tests {
         };
         check("<a href=\"https://a.example/?x=1&amp;y=2#f\">a</a>", &["https://a.example/?x=1&y=2#f"]);
         check("<a href='HTTP://a.example'>a</a><a href=http://a.example>b</a>", &["HTTP://a.example", "http://a.example"]);
-        check("<a href=\" https://a.exa\nmple/ä b \">a</a>", &["https://a.example/ä b"]);
+        check("<a href=\" https://a.exa\nmple/ä b \">a</a>", &["https://a.example/%C3%A4%20b"]);
+        check(
+            "<a href=\"https://MÜNCHEN.example?größe=a b&amp;c=%20#ü\">a</a>",
+            &["https://xn--mnchen-3ya.example/?gr%C3%B6%C3%9Fe=a%20b&c=%20#%C3%BC"],
+        );
         check("<a href=\"https://a.example/%7B?q=a+b%20c&amp;amp;\">a</a>", &["https://a.example/%7B?q=a+b%20c&amp;"]);
         check("<map><area href=\"https://a.example/\"></map>", &["https://a.example/"]);
         for untouched in [

@@ -90,7 +90,10 @@ impl fmt::Display for Warning {
             Self::LinkShowsOtherHost { shown, url } => {
                 write!(formatter, "a link shows {shown} but leads to {url}; mail providers take that for phishing, and it is not tracked")
             }
-            Self::PersonalLinkUntracked { url } => write!(formatter, "the link {url} holds a merge field and is not tracked"),
+            Self::PersonalLinkUntracked { url } => write!(
+                formatter,
+                "the link {url} holds a merge field and is not tracked; a value that is a part of an address wants `| urlencode`"
+            ),
             Self::LinkLeadsNowhere { url } => write!(formatter, "the link '{url}' is not a whole address and leads nowhere from a mail"),
             Self::ImageLeadsNowhere { image } => {
                 write!(formatter, "the image '{image}' is not a whole address and cannot be loaded from a mail")
