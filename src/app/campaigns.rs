@@ -382,6 +382,8 @@ pub struct Progress {
     pub reasons: Vec<Reason>,
     /// When the first letter may leave, while that is to come.
     pub starts_at: Option<Timestamp>,
+    /// When the next letter may leave, where none may now: a variant's own time, a recipient's night, or a relay that wants to be asked later.
+    pub next_at: Option<Timestamp>,
     /// Roughly how long until the last letter that may leave now is out, at the pace of the last minutes.
     pub remaining_seconds: Option<u64>,
 }
@@ -409,11 +411,12 @@ pub struct ArmProgress {
 pub fn progress(lab: &Lab, campaign: &Campaign) -> Done<Progress> {
     let now = lab.clock.now();
     let since = now.checked_sub(PACE).unwrap_or(now).max(campaign.sending_at.unwrap_or(Timestamp::MIN));
-    let (mailings, reasons, start, accepted) = lab.vault.read(|conn| {
+    let (mailings, reasons, start, next, accepted) = lab.vault.read(|conn| {
         Ok::<_, DbError>((
             deliveries::counts(conn, campaign.number, None)?,
             deliveries::reasons(conn, campaign.number)?,
             deliveries::start(conn, campaign.number)?,
+            deliveries::next_due(conn, campaign.number)?,
             deliveries::accepted_since(conn, campaign.number, since)?,
         ))
     })?;
@@ -439,13 +442,17 @@ pub fn progress(lab: &Lab, campaign: &Campaign) -> Done<Progress> {
         })
         .collect();
     let sends = campaign.state.sends() && campaign.paused.is_none();
+    let next_at = next.filter(|next| sends && *next > now && mailings.in_hand == 0);
     Ok(Progress {
         mailings,
         arms,
         paused: campaign.paused.clone(),
         reasons,
         starts_at: start.filter(|start| *start > now),
-        remaining_seconds: if sends { remaining(mailings.queued + mailings.in_hand, accepted, now.duration_since(since)) } else { None },
+        next_at,
+        remaining_seconds: (sends && next_at.is_none())
+            .then(|| remaining(mailings.queued + mailings.in_hand, accepted, now.duration_since(since)))
+            .flatten(),
     })
 }
 

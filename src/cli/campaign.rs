@@ -341,6 +341,9 @@ fn show(lab: &Lab, campaign: &Stored, json: bool) -> anyhow::Result<()> {
     if let Some(start) = progress.starts_at {
         println!("  begins at {start}");
     }
+    if let (Some(next), None) = (progress.next_at, progress.starts_at) {
+        println!("  the next letter may leave at {next}");
+    }
     if let Some(seconds) = progress.remaining_seconds {
         println!("  about {} to go at the pace of the last minutes", crate::report::wording::duration(seconds));
     }

@@ -60,6 +60,8 @@ async fn a_variant_with_a_send_time_waits_for_it(engine: Engine) {
     world.launch("times").unwrap();
     while world.send_a_batch().await.taken > 0 {}
     assert_eq!((world.received().len(), world.counts("times").queued), (2, 2), "only the control has left");
+    let progress = campaigns::progress(&world.lab, &world.campaign("times")).unwrap();
+    assert_eq!((progress.next_at, progress.remaining_seconds), (Some("2026-11-22T17:00:00Z".parse().unwrap()), None));
     world.wait(4);
     while world.send_a_batch().await.taken > 0 {}
     assert_eq!(world.received().len(), 2, "it is sixteen o'clock");

@@ -280,10 +280,11 @@ fn progress_view(url: &str, campaign: &Campaign, progress: &Progress, now: jiff:
         opened: sum(|arm| arm.opened),
         clicked: sum(|arm| arm.clicked),
         reasons: progress.reasons.iter().map(|reason| (reason.state.clone(), reason.reason.clone(), reason.count)).collect(),
-        outlook: match (progress.starts_at, progress.remaining_seconds) {
-            (Some(start), _) => format!("The first letter leaves at {}.", moment(start)),
-            (None, Some(seconds)) => format!("About {} to go.", duration(seconds)),
-            (None, None) => String::new(),
+        outlook: match (progress.starts_at, progress.next_at, progress.remaining_seconds) {
+            (Some(start), _, _) => format!("The first letter leaves at {}.", moment(start)),
+            (None, Some(next), _) => format!("The next letter may leave at {}.", moment(next)),
+            (None, None, Some(seconds)) => format!("About {} to go.", duration(seconds)),
+            (None, None, None) => String::new(),
         },
         arms: (0u8..)
             .zip(&progress.arms)
