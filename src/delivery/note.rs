@@ -4,7 +4,7 @@
 
 use jiff::Timestamp;
 use lettre::message::Mailbox;
-use lettre::message::header::ContentType;
+use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 
 use super::address::{UnusableAddress, wire_address};
 
@@ -53,6 +53,8 @@ pub fn note(note: &Note<'_>) -> Result<Vec<u8>, NoteFault> {
         .subject(note.subject)
         .date(note.date.into())
         .message_id(Some(format!("<{}>", note.id)))
+        // Nobody's absence is to answer it (RFC 3834).
+        .raw_header(HeaderValue::new(HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated".to_owned()))
         .header(ContentType::TEXT_PLAIN)
         .body(note.text.to_owned())?;
     Ok(message.formatted())
@@ -76,6 +78,7 @@ mod tests {
             "To: ops@xn--bcher-kva.example",
             "Date: Mon, 23 Nov 2026 06:07:08 +0000",
             "Message-ID: <1@example.org>",
+            "Auto-Submitted: auto-generated",
             "Content-Type: text/plain; charset=utf-8",
         ] {
             assert!(text.contains(&format!("{line}\r\n")), "{line}: {text}");

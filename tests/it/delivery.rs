@@ -167,8 +167,8 @@ async fn a_refusal_for_the_sender_is_not_held_against_the_recipient(engine: Engi
     assert_eq!(world.person("p1@example.org").suppressed, None);
 }
 
-async fn twenty_such_refusals_in_a_row_pause_the_campaign(engine: Engine) {
-    let mut world = World::new(engine).await;
+/// A campaign of which every letter is refused, for its sender or content.
+async fn refuse_sixty(world: &mut World) {
     world.import(&people(60));
     for person in 0..60 {
         let blocked = Reply::new(554, [5, 7, 1], "message refused by policy");
@@ -177,6 +177,11 @@ async fn twenty_such_refusals_in_a_row_pause_the_campaign(engine: Engine) {
     world.draft(&campaign("autumn"));
     world.launch("autumn").unwrap();
     world.deliver_everything().await;
+}
+
+async fn twenty_such_refusals_in_a_row_pause_the_campaign(engine: Engine) {
+    let mut world = World::new(engine).await;
+    refuse_sixty(&mut world).await;
     let paused = world.campaign("autumn").paused.unwrap();
     assert!(paused.contains("in a row"), "{paused}");
     let offers: usize = (0..60).map(|person| world.mailboxes.offers(&format!("p{person}@example.org"))).sum();
@@ -189,14 +194,7 @@ async fn whoever_is_to_be_told_of_a_pause_is_told_once(engine: Engine) {
     let mut world = World::new(engine).await;
     let told = world.folder().join("told");
     world.settings(&format!("[notify]\nmail = \"ops@example.net\"\ncommand = [\"sh\", \"-c\", 'cat >> \"$0\"', \"{}\"]", told.display()));
-    world.import(&people(60));
-    for person in 0..60 {
-        let blocked = Reply::new(554, [5, 7, 1], "message refused by policy");
-        world.mailboxes.answer(&format!("p{person}@example.org"), Answer::AfterTheLetter(blocked));
-    }
-    world.draft(&campaign("autumn"));
-    world.launch("autumn").unwrap();
-    world.deliver_everything().await;
+    refuse_sixty(&mut world).await;
     let mail = world.letter_to("ops@example.net");
     assert_eq!((mail.subject.as_str(), mail.return_path.as_str()), ("Letterlab: campaign autumn is paused", "news@example.org"));
     let paused = world.campaign("autumn").paused.unwrap();
