@@ -201,7 +201,7 @@ fn comment(tag: usize, marks: &Marks) -> String {
 /// Whether a comment is one that Outlook reads as markup.
 fn is_conditional(inner: &str) -> bool {
     let inner = inner.trim_start();
-    inner.starts_with("[if") || inner.starts_with("[IF") || inner.starts_with("<![")
+    inner.starts_with("<![") || inner.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("[if"))
 }
 
 fn starts(token: Option<&Token<'_>>, element: &str) -> bool {

@@ -55,7 +55,12 @@ pub(super) fn shows(html: &str, mark: &str, marks: &Marks) -> bool {
             Kind::Start { name, attributes, .. } if is_hidden(name, attributes) => {
                 index = markup::inner_end(&tokens, index).unwrap_or(index);
             }
-            Kind::Start { attributes, .. } if markup::attribute(attributes, "href").is_some_and(|href| holds(href.value)) => return true,
+            Kind::Start { name, attributes, .. }
+                if ["a", "area"].iter().any(|link| link.eq_ignore_ascii_case(name))
+                    && markup::attribute(attributes, "href").is_some_and(|href| holds(href.value)) =>
+            {
+                return true;
+            }
             Kind::Text if holds(&html[token.span.clone()]) => return true,
             _ => {}
         }

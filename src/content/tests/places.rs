@@ -39,10 +39,10 @@ fn conditions_may_share_a_line_or_stand_in_comments() {
 fn what_a_comment_would_print_nobody_needs() {
     let letter = compile(
         BodyFormat::Html,
-        "<!-- Hi {{ first_name }} --><p>Hello</p><!--[if mso]><p>{{ shop | default(\"s\") }}</p><![endif]--><!-- mine -->",
+        "<!-- Hi {{ first_name }} --><p>Hello</p><!--[If mso]><p>{{ shop | default(\"s\") }}</p><![endif]--><!-- mine -->",
     );
     let rendered = letter.render(&values(&[]), &untracked()).unwrap();
-    assert!(!rendered.html.contains("Hi ") && rendered.html.contains("<!--[if mso]><p>s</p><![endif]-->"), "{}", rendered.html);
+    assert!(!rendered.html.contains("Hi ") && rendered.html.contains("<!--[If mso]><p>s</p><![endif]-->"), "{}", rendered.html);
     assert!(rendered.html.contains("<!-- mine -->"), "what holds no tag stays: {}", rendered.html);
     assert_eq!(letter.lacks(&values(&[])), None);
 }
@@ -79,6 +79,7 @@ fn the_footer_is_left_out_only_where_every_reader_sees_the_authors_own() {
         ("<p><a href=\"{{ shop if vip else unsubscribe_url }}\">out</a></p>", true),
         ("<p><a href=\"{{ shop | default(unsubscribe_url) }}\">out</a></p>", true),
         ("{% if unsubscribe_url %}<p>x</p>{% endif %}", true),
+        ("<link rel=\"help\" href=\"{{ unsubscribe_url }}\"><p>x</p>", true),
     ] {
         let letter = compile(BodyFormat::Html, source);
         assert_eq!(letter.warnings().contains(&Warning::FooterAppended), is_appended, "{source}");
